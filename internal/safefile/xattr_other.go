@@ -1,0 +1,7 @@
+//go:build !linux
+
+package safefile
+
+import "os"
+
+func keepAttrs(_, _ *os.File) error { return nil }
