@@ -1,0 +1,136 @@
+// Package scaffold turns answers into the files of a deployment folder.
+//
+// # Contract
+//
+// [Plan] is pure: the same answers and the same material give the same files, byte for
+// byte; keys, password hashes and secrets are made before and come in as [Material].
+// Every value goes into its file through the quoting of that file's format, and a value
+// that a format can't hold unchanged is an error, never a different value.
+//
+// [Check] gives each file to the parser that will read it in service: compose-go for
+// the compose file with the generated .env, the registry's own configuration type, this
+// project's parser for the auth config, X.509 and JWKS parsers for what the registry
+// trusts. Nothing is written before it is content. Caddy's adapter is too heavy to be
+// linked in; the end-to-end tests run it on the same files.
+//
+// [Write] makes the folder, whole or not at all.
+//
+// # Example
+//
+//	files, err := scaffold.Plan(a, scaffold.Material{AuthKeyPEM: pair.KeyPEM(), …})
+//	if err == nil {
+//		err = scaffold.Check(ctx, files)
+//	}
+//	if err == nil {
+//		err = scaffold.Write(ctx, dir, files, scaffold.Dirs(a))
+//	}
+package scaffold
+
+import (
+	"context"
+	"io/fs"
+
+	"github.com/regctl-setup/regctl-setup/internal/answers"
+	"github.com/regctl-setup/regctl-setup/internal/safefile"
+	"github.com/regctl-setup/regctl-setup/internal/secret"
+)
+
+// Paths of the generated files, relative to the deployment, with slashes.
+const (
+	PathCompose     = "docker-compose.yml"
+	PathEnv         = ".env"
+	PathAnswers     = "regctl-setup.yaml"
+	PathGitignore   = ".gitignore"
+	PathAuth        = "conf/auth/auth-server.yml"
+	PathCaddyfile   = "conf/caddy/Caddyfile"
+	PathRegistry    = "conf/registry/config.yml"
+	PathACLTests    = "conf/acl-tests.yml"
+	PathKey         = "conf/keys/server.key"
+	PathCert        = "conf/keys/server.pem"
+	PathBundle      = "conf/trust/bundle.pem"
+	PathJWKS        = "conf/trust/jwks.json"
+	PathS3Keys      = "secrets/s3_credentials"
+	PathGCSKey      = "secrets/gcs_key.json"
+	PathTLSCert     = "secrets/tls/cert.pem"
+	PathTLSKey      = "secrets/tls/key.pem"
+	PathVersityGW   = "secrets/versitygw.env"
+	PathMinIOUser   = "secrets/minio_user"
+	PathMinIOSecret = "secrets/minio_password"
+	PathDockerfile  = "engine/Dockerfile"
+	PathEngine      = "engine/regctl-setup"
+	PathCACerts     = "engine/ca-certificates.crt"
+)
+
+// Modes of what is written.
+const (
+	modePublic  fs.FileMode = 0o644
+	modeSecret  fs.FileMode = 0o600
+	modeProgram fs.FileMode = 0o755
+	modeDir     fs.FileMode = 0o755
+	modePrivate fs.FileMode = 0o700
+)
+
+// UserHash is an account of a new deployment.
+type UserHash struct {
+	Name   string
+	Hash   secret.Text // bcrypt
+	Labels []answers.Label
+}
+
+// Material is what a deployment holds besides its answers. Texts that nobody may see
+// are [secret.Text]; what a set of answers does not use stays zero.
+type Material struct {
+	Users []UserHash // as answers.Answers.Accounts, with passwords
+
+	AuthKeyPEM secret.Text // signing key
+	CertPEM    []byte      // its certificate chain, leaf first
+	Bundle     []byte      // certificates that the registry trusts (PEM), the leaf among them
+	JWKS       []byte      // the same keys, each under both key ids
+	HTTPSecret secret.Text // registry's http.secret, as from NewHTTPSecret
+
+	UID, GID int // owner of the files, from 0 up; where the system has no such numbers, 1000 will do
+
+	S3Credentials secret.Text // AWS credentials file, for s3 and an existing minio with keys
+	StoreKeyID    secret.Text // access key of the bundled store, as from NewStoreKeys
+	StoreSecret   secret.Text // secret key of the bundled store, as from NewStoreKeys
+	AzureSecret   secret.Text // account key or client secret
+	GCSKey        secret.Text // service account key (JSON)
+	TLSCertPEM    []byte      // for tls files
+	TLSKeyPEM     secret.Text // for tls files
+
+	EngineBinary []byte // this program, for which CheckEngine holds; for engine bundled (optional when embedded)
+	CACerts      []byte // public certificate authorities for that image; may be empty
+}
+
+// Dirs returns the folders of a deployment with their modes: those that services mount
+// are 0755 and hold secrets only in files of mode 0600, those that only this program
+// uses are 0700.
+func Dirs(a answers.Answers) map[string]fs.FileMode {
+	a = a.Resolve()
+	dirs := map[string]fs.FileMode{
+		"conf": modeDir, "conf/auth": modeDir, "conf/caddy": modeDir, "conf/keys": modeDir,
+		"conf/registry": modeDir, "conf/trust": modeDir,
+		// The parent keeps other users of the machine out of the images; containers mount
+		// the folder below it and never walk through it.
+		"data": modePrivate, "data/registry": modeDir,
+		"secrets": modePrivate, "audit": modePrivate, "state": modePrivate,
+	}
+	if a.BundlesStore() {
+		dirs["data/s3"] = modeDir
+		// A bucket of versitygw and of MinIO is a directory: no service has to make it.
+		dirs["data/s3/"+a.S3.Bucket] = modeDir
+	}
+	if a.TLS == answers.TLSFiles {
+		dirs["secrets/tls"] = modeDir
+	}
+	if a.Engine == answers.EngineBundled {
+		dirs["engine"] = modeDir
+	}
+	return dirs
+}
+
+// Write makes the folder dir with the files and folders, whole or not at all; see
+// [safefile.WriteTree], whose errors it returns. A dir that is not empty is refused.
+func Write(ctx context.Context, dir string, files []safefile.File, dirs map[string]fs.FileMode) error {
+	return safefile.WriteTree(ctx, dir, files, dirs)
+}
