@@ -1,0 +1,40 @@
+package lint
+
+// Rules returns the table of all rules, in the order in which they run: a rule that explains a
+// finding best stands before those that would only see its consequence.
+func Rules() []Rule {
+	return append(parserRules(),
+		unknownAction(),
+		starNotAlone(),
+		placeholderTypo(),
+		nameCanNeverExist(),
+		accountUnknown(),
+		labelNobodyHas(),
+		anonymousRuleWithoutUser(),
+		serviceMismatch(),
+		issuerMismatch(),
+		emptyMatchNotLast(),
+		anonymousWrite(),
+		everyoneGetsWrite(),
+		anonymousExceedsLogin(),
+		wildcardMatchesAnonymous(),
+		unreachableEntry(),
+		partlyShadowed(),
+		notDecided(),
+		unanchoredRegexp(),
+		globStopsAtSlash(),
+		catalogByAccident(),
+		catalogNever(),
+		pushWithoutPull(),
+		deleteButStorageRefuses(),
+		labelAsPattern(),
+		captureAsPattern(),
+		ipRuleWithoutRealIP(),
+		lifetimeTooShort(),
+		weakHash(),
+		userWithoutPassword(),
+		userShadowedByDisabled(),
+		engineDiffers(),
+		unknownRule(),
+	)
+}
