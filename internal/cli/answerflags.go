@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regctl-setup/regctl-setup/internal/answers"
+)
+
+// answerFlags are the answers of init as flags; --engine is a global flag already.
+type answerFlags struct {
+	file string // --answers
+	skip map[string]bool
+}
+
+// register makes a flag of every answer, but for those in skip, which the command has
+// a meaning of its own for.
+func (af *answerFlags) register(a *app, c *cobra.Command, skip ...string) {
+	af.skip = map[string]bool{flagEngine: true}
+	for _, name := range skip {
+		af.skip[name] = true
+	}
+	f := c.Flags()
+	for _, field := range answers.Fields() {
+		if !af.skip[field.Flag] {
+			help := field.Help
+			if field.Placeholder != "" {
+				help += fmt.Sprintf(" (`%s`)", field.Placeholder)
+			}
+			switch field.Kind {
+			case answers.KindList:
+				f.StringArray(field.Flag, nil, help)
+			case answers.KindBool:
+				f.Bool(field.Flag, field.Default() == "true", help)
+			default:
+				f.String(field.Flag, field.Default(), help)
+			}
+		}
+		_ = a.viper.BindEnv("answer."+field.Flag, field.Env())
+	}
+	f.StringVar(&af.file, "answers", "", "read answers from `FILE`, written as regctl-setup.yaml is (- is standard input)")
+	f.SortFlags = false
+}
+
+// given lists the answer flags that the command line itself sets.
+func (af *answerFlags) given(c *cobra.Command) []string {
+	var out []string
+	for _, field := range answers.Fields() {
+		if !af.skip[field.Flag] && flagSet(c.Flags(), field.Flag) {
+			out = append(out, "--"+field.Flag)
+		}
+	}
+	if af.file != "" {
+		out = append(out, "--answers")
+	}
+	return out
+}
+
+// read collects the answers: a flag stands above its variable, which stands above the
+// answers file, which stands above the defaults. All problems are reported at once.
+func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
+	ans := answers.Defaults()
+	var problems answers.Problems
+	if af.file != "" {
+		data, name, err := a.readArgFile(af.file)
+		if err != nil {
+			return ans, fail(fmt.Errorf("--answers: %w", err))
+		}
+		parsed, err := answers.ParseYAML(name, data)
+		if err != nil {
+			return ans, answersError(err)
+		}
+		ans = parsed
+	}
+	for _, field := range answers.Fields() {
+		var err error
+		switch {
+		case field.Flag == flagEngine:
+			if v := a.engine(); v != "" {
+				err = field.Set(&ans, []string{v})
+			}
+		case !af.skip[field.Flag] && flagSet(c.Flags(), field.Flag):
+			values := []string{c.Flags().Lookup(field.Flag).Value.String()}
+			if field.Kind == answers.KindList {
+				values, _ = c.Flags().GetStringArray(field.Flag)
+			}
+			err = field.Set(&ans, values)
+		case a.viper.IsSet("answer." + field.Flag):
+			err = field.SetText(&ans, a.viper.GetString("answer."+field.Flag))
+		}
+		if err != nil {
+			problems = append(problems, asProblems(err)...)
+		}
+	}
+	if len(problems) == 0 {
+		problems = ans.Validate()
+	}
+	if len(problems) > 0 {
+		return ans, answersError(problems)
+	}
+	return ans, nil
+}
+
+func asProblems(err error) answers.Problems {
+	var ps answers.Problems
+	if errors.As(err, &ps) {
+		return ps
+	}
+	var p answers.Problem
+	if errors.As(err, &p) {
+		return answers.Problems{p}
+	}
+	return answers.Problems{{Msg: err.Error()}}
+}
+
+func answersError(err error) error {
+	var errs []error
+	var hints []string
+	for _, p := range asProblems(err) {
+		errs = append(errs, p)
+		if p.Hint != "" {
+			hints = append(hints, p.Hint)
+		}
+	}
+	return usage(errors.Join(errs...), hints...)
+}
+
+// emptyOrAbsent reports whether a new deployment can be made in dir.
+func emptyOrAbsent(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return true, nil
+	case err != nil:
+		return false, fail(fmt.Errorf("look into the folder: %w", err))
+	}
+	for _, e := range entries {
+		if e.Name() != "lost+found" {
+			return false, nil
+		}
+	}
+	return true, nil
+}

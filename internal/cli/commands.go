@@ -1,0 +1,27 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// commands are the verbs, in the order of help.
+func commands(a *app) []*cobra.Command {
+	return []*cobra.Command{
+		newInitCommand(a),
+		newUpCommand(a),
+		newUserCommand(a),
+		newACLCommand(a),
+		newKeysCommand(a),
+		newServeCommand(a),
+		newVersionCommand(a),
+	}
+}
+
+func newACLCommand(a *app) *cobra.Command {
+	g := group("acl", "Ask and check the access rules",
+		`Ask what the access rules (the acl section of the auth config) allow.
+
+Entries are tried in order; the first that matches decides, alone.`,
+		newACLTestCommand(a), newACLWhoCanCommand(a), newACLDiffCommand(a), newACLMatrixCommand(a), newACLLintCommand(a), newACLListCommand(a), newACLAddCommand(a), newACLMoveCommand(a), newACLRemoveCommand(a),
+	)
+	a.registerApply(g)
+	return g
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/regctl-setup/regctl-setup/internal/answers"
+	"github.com/regctl-setup/regctl-setup/internal/keys"
+	"github.com/regctl-setup/regctl-setup/internal/safefile"
+	"github.com/regctl-setup/regctl-setup/internal/scaffold"
+	"github.com/regctl-setup/regctl-setup/internal/secret"
+	"github.com/regctl-setup/regctl-setup/internal/users"
+)
+
+// account is a user made in this run, with the password that is shown once.
+type account struct {
+	Name     string              `json:"name"`
+	Password string              `json:"password"`
+	Labels   map[string][]string `json:"labels"`
+}
+
+// generate makes a deployment in dir: key, certificate and passwords, all files checked by
+// the parsers that will read them, then written whole or not at all.
+func (a *app) generate(ctx context.Context, dir string, ans answers.Answers) ([]account, []safefile.File, error) {
+	m, accounts, err := a.material(ans)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := scaffold.Plan(ans, m)
+	if err != nil {
+		return nil, nil, fail(err)
+	}
+	if err := scaffold.Check(ctx, files); err != nil {
+		return nil, nil, fail(err, "the generated files do not pass their own checks, and nothing was written",
+			"this is a fault of regctl-setup; please report it with the answers given")
+	}
+	if err := scaffold.Write(ctx, dir, files, scaffold.Dirs(ans)); err != nil {
+		var notEmpty *safefile.NotEmptyError
+		if errors.As(err, &notEmpty) {
+			return nil, nil, refuse(notEmpty, "init writes into an empty or a new folder only")
+		}
+		return nil, nil, safefileError(err)
+	}
+	return accounts, files, nil
+}
+
+// material makes what no template holds: secrets, keys, hashes, the owner's ids. The key
+// and the hashes are made side by side; both take most of the time.
+func (a *app) material(ans answers.Answers) (scaffold.Material, []account, error) {
+	var m scaffold.Material
+	keyType, err := keys.ParseType(ans.KeyType)
+	if err != nil {
+		return m, nil, usage(err)
+	}
+	var g errgroup.Group
+	var pair *keys.Pair
+	g.Go(func() error {
+		var err error
+		pair, err = keys.Generate(keyType, keys.Options{Rand: rand.Reader, Now: a.now, CommonName: ans.Resolve().Issuer})
+		return err
+	})
+	list := ans.Accounts()
+	accounts := make([]account, len(list))
+	m.Users = make([]scaffold.UserHash, len(list))
+	for i, u := range list {
+		pw, err := users.Generate(a.rand)
+		if err != nil {
+			return m, nil, fail(err)
+		}
+		labels := map[string][]string{}
+		for _, l := range u.Labels {
+			labels[l.Name] = l.Values
+		}
+		accounts[i] = account{Name: u.Name, Password: pw.Reveal(), Labels: labels}
+		g.Go(func() error {
+			hash, err := users.Hash(pw, users.DefaultCost)
+			m.Users[i] = scaffold.UserHash{Name: u.Name, Hash: hash, Labels: u.Labels}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return m, nil, fail(err)
+	}
+	if m.HTTPSecret, err = scaffold.NewHTTPSecret(a.rand); err != nil {
+		return m, nil, fail(err)
+	}
+	m.AuthKeyPEM, m.CertPEM = pair.KeyPEM(), pair.CertPEM()
+	m.Bundle = keys.Bundle(pair.Chain...)
+	if m.JWKS, err = keys.JWKS(pair.Signer.Public()); err != nil {
+		return m, nil, fail(err)
+	}
+	m.UID, m.GID = os.Getuid(), os.Getgid()
+	if m.UID < 0 { // Windows has no such ids; the folder is for a Linux host
+		m.UID, m.GID = 1000, 1000
+	}
+	if err := a.givenMaterial(ans.Resolve(), &m); err != nil {
+		return m, nil, err
+	}
+	return m, accounts, nil
+}
+
+// givenMaterial reads the files that the answers name, and makes the keys of a bundled store.
+func (a *app) givenMaterial(r answers.Answers, m *scaffold.Material) error {
+	var errs []error
+	read := func(flag, path string) secret.Text {
+		if path == "" {
+			return secret.Text{}
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", flag, err))
+		}
+		return secret.New(string(data))
+	}
+	if r.UsesS3() && !r.BundlesStore() {
+		m.S3Credentials = read("s3-credentials-file", r.S3.CredentialsFile)
+	}
+	switch r.Storage {
+	case answers.StorageAzure:
+		m.AzureSecret = secret.New(strings.TrimSpace(read("azure-secret-file", r.Azure.SecretFile).Reveal()))
+	case answers.StorageGCS:
+		m.GCSKey = read("gcs-key-file", r.GCS.KeyFile)
+	}
+	if r.TLS == answers.TLSFiles {
+		m.TLSCertPEM = []byte(read("tls-cert", r.TLSCert).Reveal())
+		m.TLSKeyPEM = read("tls-key", r.TLSKey)
+	}
+	if r.BundlesStore() {
+		var err error
+		if m.StoreKeyID, m.StoreSecret, err = scaffold.NewStoreKeys(a.rand); err != nil {
+			return fail(err)
+		}
+	}
+	if r.Engine == answers.EngineBundled && r.Runtime == answers.RuntimeCompose {
+		var err error
+		if m.EngineBinary, err = ownBinary(); err != nil {
+			errs = append(errs, err)
+		}
+		for _, file := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
+			if data, err := os.ReadFile(file); err == nil {
+				m.CACerts = data
+				break
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return usage(errors.Join(errs...))
+	}
+	return nil
+}
+
+// ownBinary reads this program for the image of the bundled engine, which has nothing else in it.
+func ownBinary() ([]byte, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read this program: %w", err)
+	}
+	if err := scaffold.CheckEngine(data, runtime.GOARCH); err != nil {
+		return nil, fmt.Errorf("--engine bundled: %w; build one with CGO_ENABLED=0 GOOS=linux go build -o regctl-setup ./cmd/regctl-setup, and run init with it", err)
+	}
+	return data, nil
+}
+
+// safefileError gives a file error its hint.
+func safefileError(err error) error {
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) && hinted.Hint() != "" {
+		return fail(err, hinted.Hint())
+	}
+	return fail(err)
+}
+
+// printAccounts shows the accounts that were just made.
+func (a *app) printAccounts(accounts []account) {
+	a.out("Accounts (each password is shown this once and kept nowhere):")
+	tw := tabwriter.NewWriter(a.io.Out, 0, 4, 2, ' ', 0)
+	for _, acc := range accounts {
+		var labels []string
+		for _, k := range sortedKeys(acc.Labels) {
+			labels = append(labels, k+"="+strings.Join(acc.Labels[k], ","))
+		}
+		_, _ = fmt.Fprintf(tw, "  %s\t%s\t%s\n", acc.Name, acc.Password, strings.Join(labels, " "))
+	}
+	_ = tw.Flush()
+}

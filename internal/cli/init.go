@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regctl-setup/regctl-setup/internal/answers"
+)
+
+func newInitCommand(a *app) *cobra.Command {
+	var af answerFlags
+	c := &cobra.Command{
+		Use:   "init [DIR]",
+		Short: "Generate a deployment: compose file, proxy, registry, token server, keys, users",
+		Long: `Generate a deployment in DIR: docker-compose.yml, Caddyfile, the registry's and the token
+server's configuration, users with fresh passwords, access rules, signing key and
+certificate. What the flags do not say comes from REGCTL_SETUP_* variables, then from
+--answers, then from defaults that --yes takes.
+
+Without --domain the deployment is for localhost, with certificates of Caddy's own CA.
+
+Writes DIR whole or not at all; a folder that is not empty is refused with exit status 1.
+Every file is read by the parser that will use it before anything is written. Passwords
+are printed once and kept nowhere.`,
+		Example: `  regctl-setup init ./registry --yes
+  regctl-setup init ./registry --yes --domain registry.example.com --email ops@example.com \
+      --team backend --user alice:team=backend --anonymous-pull 'public/**'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.run(func(cmd *cobra.Command, args []string) error {
+			dir, err := a.positionalDir(args)
+			if err != nil {
+				return err
+			}
+			ans, err := af.read(a, cmd)
+			if err != nil {
+				return err
+			}
+			if err := a.refuseFull(dir); err != nil {
+				return err
+			}
+			if err := a.confirmAnswers(dir, ans); err != nil {
+				return err
+			}
+			for _, w := range ans.Warnings() {
+				a.note("warning: %v", w)
+			}
+			accounts, files, err := a.generate(cmd.Context(), dir, ans)
+			if err != nil {
+				return err
+			}
+			paths := make([]string, 0, len(files))
+			for _, f := range files {
+				paths = append(paths, f.Path)
+			}
+			slices.Sort(paths)
+			if a.json() {
+				return a.printJSON(struct {
+					Dir      string    `json:"dir"`
+					Registry string    `json:"registry"`
+					Realm    string    `json:"realm"`
+					Files    []string  `json:"files"`
+					Accounts []account `json:"accounts"`
+				}{absPath(dir), ans.Resolve().Host(), ans.Resolve().Realm(), paths, accounts})
+			}
+			a.printAccounts(accounts)
+			a.nextAfterInit(dir, ans.Resolve())
+			return nil
+		}),
+	}
+	af.register(a, c)
+	return c
+}
+
+// refuseFull refuses a folder that has something in it: what is there is somebody's.
+func (a *app) refuseFull(dir string) error {
+	free, err := emptyOrAbsent(dir)
+	if err != nil {
+		return err
+	}
+	if !free {
+		return refuse(fmt.Errorf("%s is not empty: nothing is written", dir),
+			"name a new folder, or an empty one",
+			fmt.Sprintf("regctl-setup up %s starts a deployment that is there already", dir))
+	}
+	return nil
+}
+
+// confirmAnswers asks before anything is written. Without a terminal only --yes answers.
+func (a *app) confirmAnswers(dir string, ans answers.Answers) error {
+	if a.yes {
+		return nil
+	}
+	r := ans.Resolve()
+	if !a.io.CanPrompt() {
+		return usage(errors.New("there is no terminal to ask on, and --yes was not given"),
+			"--yes takes the defaults for what no flag says: --domain (localhost), --tls, --storage (filesystem), --registry (3), --engine (docker_auth), --anonymous-pull (none)",
+			"regctl-setup init --help lists every answer's flag")
+	}
+	a.note("A deployment for %s will be written to %s:", r.Host(), dir)
+	a.note("  runtime %s, registry %d, engine %s, storage %s, TLS %s", r.Runtime, r.Registry, r.AuthEngine(), r.Storage, r.TLS)
+	for _, u := range r.Accounts() {
+		a.note("  user %s", u)
+	}
+	ok, err := a.io.Confirm("Write it?")
+	if err != nil {
+		return fail(err)
+	}
+	if !ok {
+		return refuse(errors.New("nothing written"))
+	}
+	return nil
+}
+
+// nextAfterInit says what to type next.
+func (a *app) nextAfterInit(dir string, r answers.Answers) {
+	a.note("")
+	a.note("Wrote the deployment to %s. Next:", dir)
+	if r.Runtime == answers.RuntimeEmbedded {
+		a.note("  regctl-setup up %s", dir)
+		return
+	}
+	a.note("  cd %s && docker compose up -d --wait", dir)
+	a.note("  docker login %s -u %s", r.Host(), r.Accounts()[0].Name)
+	if r.TLS == answers.TLSInternal {
+		a.note("Clients must trust Caddy's own CA first; in the folder:")
+		a.note("  docker compose cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt")
+		a.note("  sudo install -D -m 0644 ca.crt /etc/docker/certs.d/%s/ca.crt", r.Host())
+	}
+	a.note("Rules to try before anybody logs in:")
+	a.note("  regctl-setup -C %s acl test %s library/nginx push", dir, r.Accounts()[0].Name)
+}
+
+func absPath(p string) string {
+	if abs, err := filepath.Abs(p); err == nil {
+		return abs
+	}
+	return p
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
