@@ -1,0 +1,318 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dockerEngine is a Docker engine of this test's own: its daemon, its socket, its images.
+type dockerEngine struct {
+	env []string
+}
+
+// startEngine starts dockerd and makes the docker CLI with the compose plugin talk to it.
+func startEngine(t *testing.T) *dockerEngine {
+	t.Helper()
+	if os.Getuid() != 0 {
+		missing(t, "a Docker engine takes root")
+	}
+	dockerd, plugin := part(t, "dockerd"), part(t, "docker-compose")
+	part(t, "docker")
+	// Not t.TempDir: a socket's path has at most 107 bytes, and the daemon unmounts late.
+	dir, err := os.MkdirTemp("", "e2e-dk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	plugins := filepath.Join(dir, "cfg", "cli-plugins")
+	mustMkdir(t, plugins)
+	if err := os.Symlink(plugin, filepath.Join(plugins, "docker-compose")); err != nil {
+		t.Fatal(err)
+	}
+	sock := "unix://" + filepath.Join(dir, "d.sock")
+	e := &dockerEngine{env: append(environ(filepath.Join(dir, "home")), "DOCKER_HOST="+sock, "DOCKER_CONFIG="+filepath.Join(dir, "cfg"))}
+	p := start(t, "dockerd", environ(dir), dockerd, "-H", sock, "--data-root", filepath.Join(dir, "data"),
+		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--storage-driver=vfs")
+	p.until(t, "Docker engine", func() error {
+		cmd := exec.CommandContext(t.Context(), "docker", "version")
+		cmd.Env = e.env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	return e
+}
+
+func (e *dockerEngine) try(t *testing.T, in string, args ...string) result {
+	t.Helper()
+	return execute(t, in, e.env, append([]string{"docker"}, args...)...)
+}
+
+func (e *dockerEngine) docker(t *testing.T, in string, args ...string) result {
+	t.Helper()
+	r := e.try(t, in, args...)
+	if r.status != 0 {
+		t.Fatalf("docker %s: %v", strings.Join(args, " "), r)
+	}
+	return r
+}
+
+// image makes an image from static programs: busybox, for health checks, and one more.
+func (e *dockerEngine) image(t *testing.T, name, program, at string, changes ...string) {
+	t.Helper()
+	busybox := part(t, "busybox")
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	add := func(name, from string) {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(data)), Typeflag: tar.TypeReg})
+		}
+		if err == nil {
+			_, err = w.Write(data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Folders by name: what is left to the import is for root alone, and root without
+	// capabilities is nobody. The last three are as in the published images.
+	for _, dir := range []string{"./", "bin/", "usr/", "usr/bin/", "docker_auth/", "etc/", "tmp/", "data/", "config/"} {
+		mode := int64(0o755)
+		if dir == "tmp/" || dir == "data/" || dir == "config/" {
+			mode = 0o1777
+		}
+		if err := w.WriteHeader(&tar.Header{Name: dir, Mode: mode, Typeflag: tar.TypeDir}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("bin/busybox", busybox)
+	for _, tool := range []string{"sh", "wget"} {
+		if err := w.WriteHeader(&tar.Header{Name: "bin/" + tool, Linkname: "busybox", Typeflag: tar.TypeSymlink}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(strings.TrimPrefix(at, "/"), program)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"import"}
+	for _, c := range append([]string{"ENV PATH=/bin:/usr/bin"}, changes...) {
+		args = append(args, "--change", c)
+	}
+	e.docker(t, b.String(), append(args, "-", name)...)
+}
+
+// images makes the three that init's compose file names, from the real programs; serve stands
+// in docker_auth's place, under its command line.
+func (e *dockerEngine) images(t *testing.T) {
+	t.Helper()
+	e.image(t, "cesanta/docker_auth:1.14.0", program, "/docker_auth/auth_server", `ENTRYPOINT ["/docker_auth/auth_server"]`)
+	e.image(t, "registry:3.1.1", part(t, "registry"), "/bin/registry", `ENTRYPOINT ["/bin/registry"]`)
+	e.image(t, "caddy:2.11.4", part(t, "caddy"), "/usr/bin/caddy",
+		"ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data",
+		`CMD ["caddy","run","--config","/etc/caddy/Caddyfile","--adapter","caddyfile"]`)
+}
+
+// compose runs docker compose on a folder.
+func (e *dockerEngine) compose(t *testing.T, dir string, args ...string) result {
+	t.Helper()
+	r := e.tryCompose(t, dir, args...)
+	if r.status != 0 {
+		logs := e.tryCompose(t, dir, "logs", "--tail", "40")
+		t.Fatalf("docker compose %s: %v\n%s", strings.Join(args, " "), r, logs.stdout)
+	}
+	return r
+}
+
+func (e *dockerEngine) tryCompose(t *testing.T, dir string, args ...string) result {
+	t.Helper()
+	return e.try(t, "", append([]string{"compose", "--project-directory", dir}, args...)...)
+}
+
+// program runs regctl-setup with this engine behind its docker.
+func (e *dockerEngine) program(t *testing.T, args ...string) result {
+	t.Helper()
+	return execute(t, "", e.env, append([]string{program}, args...)...)
+}
+
+// TestComposeStack brings the folder that init writes up on a real engine: healthy, and the
+// stories hold through Caddy's TLS; docker itself logs in, pushes and pulls; a user that is
+// added is seen without a restart; after down and up the image is still there.
+func TestComposeStack(t *testing.T) {
+	e := startEngine(t)
+	e.images(t)
+	httpPort, httpsPort := freePort(t), freePort(t)
+	s := initDeployment(t, "--http-port", fmt.Sprint(httpPort), "--https-port", fmt.Sprint(httpsPort), "--bind", "127.0.0.1")
+	t.Cleanup(func() { e.tryCompose(t, s.dir, "down", "-t", "1") })
+
+	// up, as the user would: it records the runtime compose, and starts the containers.
+	if r := e.program(t, "up", s.dir); r.status != 0 || !strings.Contains(r.stdout, "Registry ready") {
+		t.Fatalf("up: %v\n%s", r, e.tryCompose(t, s.dir, "logs").stdout)
+	}
+	for _, service := range []string{"auth", "registry", "caddy"} {
+		id := strings.TrimSpace(e.compose(t, s.dir, "ps", "-q", service).stdout)
+		if got := strings.TrimSpace(e.docker(t, "", "inspect", "-f", "{{.State.Health.Status}}", id).stdout); got != "healthy" {
+			t.Errorf("%s is %q, want healthy", service, got)
+		}
+	}
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	e.compose(t, s.dir, "cp", "caddy:/data/caddy/pki/authorities/local/root.crt", ca)
+	s.ca = ca
+	s.host = fmt.Sprintf("localhost:%d", httpsPort)
+	s.http = httpClient(t, ca)
+	s.base = "https://" + s.host
+	t.Run("stories", func(t *testing.T) { stories(t, s) })
+
+	t.Run("docker", func(t *testing.T) {
+		e.docker(t, s.developer.Password, "login", s.host, "-u", "developer", "--password-stdin")
+		e.docker(t, "", "tag", "registry:3.1.1", s.ref("dev-backend/from-docker:1"))
+		e.docker(t, "", "push", s.ref("dev-backend/from-docker:1"))
+		e.docker(t, "", "rmi", s.ref("dev-backend/from-docker:1"))
+		e.docker(t, "", "pull", s.ref("dev-backend/from-docker:1"))
+		e.docker(t, "", "tag", "registry:3.1.1", s.ref("dev-frontend/from-docker:1"))
+		if r := e.try(t, "", "push", s.ref("dev-frontend/from-docker:1")); r.status == 0 || !strings.Contains(r.stderr+r.stdout, "denied") {
+			t.Errorf("a push that the rules deny: %v", r)
+		}
+	})
+
+	t.Run("a new user is seen without a restart", func(t *testing.T) {
+		late := s.addUser(t, "late")
+		eventually(t, "the token server takes the new user", func() error {
+			if a := s.ask(t, late); a.status != http.StatusOK {
+				return fmt.Errorf("status %d", a.status)
+			}
+			return nil
+		})
+	})
+
+	t.Run("the image outlives the containers", func(t *testing.T) {
+		e.compose(t, s.dir, "down")
+		e.compose(t, s.dir, "up", "-d", "--wait")
+		e.docker(t, "", "rmi", s.ref("dev-backend/from-docker:1"))
+		e.docker(t, "", "pull", s.ref("dev-backend/from-docker:1"))
+	})
+
+	t.Run("no second registry on the same store", func(t *testing.T) {
+		r := e.program(t, "up", s.dir, "--embedded", "--listen", fmt.Sprintf("localhost:%d", freePort(t)))
+		if r.status != 3 || !strings.Contains(r.stderr, "must not share a store") {
+			t.Errorf("up --embedded beside the containers: %v", r)
+		}
+	})
+}
+
+// eventually polls cond until it holds or a deadline passes.
+func eventually(t *testing.T, what string, cond func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startDeadline)
+	defer cancel()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := cond()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: not within %s: %v", what, startDeadline, err)
+		case <-ticker.C:
+		}
+	}
+}
+
+// TestSingleFileMount: a folder made by hand mounts the auth config as a single file. The
+// container keeps the old one; the program says so, and --apply makes the change live.
+func TestSingleFileMount(t *testing.T) {
+	e := startEngine(t)
+	e.image(t, "cesanta/docker_auth:1", program, "/docker_auth/auth_server",
+		`ENTRYPOINT ["/docker_auth/auth_server"]`, `CMD ["/config/auth_config.yml"]`)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../testdata/guide")); err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	mustWrite(t, filepath.Join(dir, "docker-compose.yml"), fmt.Appendf(nil, `name: single-file
+services:
+  auth:
+    image: cesanta/docker_auth:1
+    ports: ["127.0.0.1:%d:5001"]
+    volumes:
+      - ./conf/auth-server.yml:/config/auth_config.yml
+      - ./conf/keys:/certs
+`, port), 0o644)
+	if r := e.program(t, "-C", dir, "keys", "generate", "--key-type", "rsa-2048"); r.status != 0 {
+		t.Fatalf("keys generate: %v", r)
+	}
+	t.Cleanup(func() { e.tryCompose(t, dir, "down", "-t", "1") })
+	e.compose(t, dir, "up", "-d")
+	base := fmt.Sprintf("http://127.0.0.1:%d/auth", port)
+	login := func(name, password string) (int, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base, http.NoBody)
+		if err != nil {
+			return 0, err
+		}
+		req.SetBasicAuth(name, password)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode, nil
+	}
+	want := func(name, password string, status int) func() error {
+		return func() error {
+			got, err := login(name, password)
+			if err == nil && got != status {
+				err = fmt.Errorf("%s gets %d, want %d", name, got, status)
+			}
+			return err
+		}
+	}
+	eventually(t, "the server is up", want("admin", "testing", http.StatusOK))
+
+	add := func(name string, args ...string) (password, messages string) {
+		r := e.program(t, append([]string{"-C", dir, "user", "add", name, "--generate", "--format", "json", "--cost", "5"}, args...)...)
+		if r.status != 0 {
+			t.Fatalf("user add: %v", r)
+		}
+		var made struct{ Password string }
+		if err := json.Unmarshal([]byte(r.stdout), &made); err != nil {
+			t.Fatal(err)
+		}
+		return made.Password, r.stderr
+	}
+	bob, messages := add("bob")
+	if !strings.Contains(messages, "not live yet") {
+		t.Errorf("nothing says that the change is not live yet:\n%s", messages)
+	}
+	// The container still has the old file: what the host's file holds now is not in it.
+	if r := e.compose(t, dir, "exec", "-T", "auth", "/bin/busybox", "grep", "-c", "admin", "/config/auth_config.yml"); r.status != 0 {
+		t.Fatal(r)
+	}
+	if r := e.tryCompose(t, dir, "exec", "-T", "auth", "/bin/busybox", "grep", "bob", "/config/auth_config.yml"); r.status == 0 {
+		t.Error("the container sees the new file: the premise of this test is gone")
+	}
+	if err := want("bob", bob, http.StatusUnauthorized)(); err != nil {
+		t.Error(err)
+	}
+	carol, messages := add("carol", "--apply")
+	if !strings.Contains(messages, `restarted service "auth"`) {
+		t.Errorf("nothing says that the service was restarted:\n%s", messages)
+	}
+	eventually(t, "carol is let in", want("carol", carol, http.StatusOK))
+	eventually(t, "bob is let in", want("bob", bob, http.StatusOK))
+}
