@@ -1,5 +1,5 @@
 # Each target is a section of .ci/run, which says what it does; `make check` is what CI runs.
-.PHONY: build check test lint vuln race fuzz bench e2e soak snapshot tools golden docs clean
+.PHONY: build check test lint vuln race fuzz bench e2e e2e-full soak snapshot tools tools-full golden docs clean
 
 build:            ## the program, into ./regctl-setup
 	CGO_ENABLED=0 go build -trimpath -o regctl-setup ./cmd/regctl-setup
@@ -7,14 +7,17 @@ build:            ## the program, into ./regctl-setup
 check:            ## everything, as in CI
 	.ci/run
 
-test lint vuln race fuzz bench snapshot tools:
+test lint vuln race fuzz bench snapshot tools tools-full:
 	.ci/run $@
 
 e2e:              ## with real registries, Caddy, crane and skopeo; missing parts are skipped
 	REGCTL_SETUP_E2E_REQUIRED= .ci/run e2e
 
-soak:             ## load on one embedded registry; SOAK=10m for longer
-	REGCTL_SETUP_SOAK=$(or $(SOAK),2m) go test -tags e2e -count=1 -timeout 2h -run '^TestSoak$$' -v ./e2e
+e2e-full:         ## the same with every storage, registry and engine, as root
+	.ci/run tools e2e-full
+
+soak:             ## tests with their full counts, and their figures; SOAK=10m for a longer load
+	.ci/run soak
 
 golden:           ## rewrite the expected files; read the diff before it is committed
 	UPDATE_SCRIPTS=1 go test ./cmd/regctl-setup

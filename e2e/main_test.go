@@ -69,6 +69,10 @@ func part(t *testing.T, name string) string {
 		"docker":          "apt-get install docker.io",
 		"dockerd":         "apt-get install docker.io",
 		"docker-compose":  "make tools",
+		"conformance":     "make tools",
+		"pebble":          "make tools",
+		"versitygw":       "make tools",
+		"minio":           "make tools-full",
 	}[name])
 	return ""
 }
