@@ -162,6 +162,9 @@ type Options struct {
 	Load func(context.Context) (*State, error)
 	// Logger receives one line for each request and the life cycle; nil: nothing.
 	Logger *slog.Logger
+	// LogState tells how the log's destination is doing, for /healthz?verbose; nil: nobody
+	// knows.
+	LogState func() LogState
 	// Recorder receives every decision; nil: none does.
 	Recorder Recorder
 	// Now is the clock; nil: time.Now.
@@ -170,10 +173,19 @@ type Options struct {
 	Rand io.Reader
 }
 
+// LogState is how the log's destination is doing.
+type LogState struct {
+	Written uint64 // lines that it took
+	Dropped uint64 // lines that were lost because it did not
+	Queued  int    // lines that wait for it
+	Err     string // why lines are being lost now; "": none are
+}
+
 // Server answers token requests. It is an http.Handler and safe for concurrent use.
 type Server struct {
 	load     func(context.Context) (*State, error)
 	log      *slog.Logger
+	logState func() LogState
 	recorder Recorder
 	now      func() time.Time
 	rand     io.Reader
@@ -202,7 +214,7 @@ func New(o Options) (*Server, error) {
 	if o.Load == nil {
 		return nil, errors.New("authserver: no Load function")
 	}
-	s := &Server{load: o.Load, log: o.Logger, recorder: o.Recorder, now: o.Now, rand: o.Rand}
+	s := &Server{load: o.Load, log: o.Logger, logState: o.LogState, recorder: o.Recorder, now: o.Now, rand: o.Rand}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

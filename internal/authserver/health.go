@@ -1,7 +1,9 @@
 package authserver
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"time"
@@ -10,11 +12,20 @@ import (
 // health is the answer of /healthz. Only "status" is there without ?verbose.
 type health struct {
 	// Status is "ok", or "degraded" when the configuration on disk is not the one in
-	// force or decisions go unrecorded.
+	// force, decisions go unrecorded or log lines are being lost.
 	Status   string        `json:"status"`
 	Started  string        `json:"started,omitempty"`
 	Config   *healthConfig `json:"config,omitempty"`
 	Requests *healthCounts `json:"requests,omitempty"`
+	Log      *healthLog    `json:"log,omitempty"`
+}
+
+type healthLog struct {
+	Written uint64 `json:"lines_written"`
+	Dropped uint64 `json:"lines_dropped"`
+	Queued  int    `json:"lines_queued"`
+	// Error is why lines are being lost now.
+	Error string `json:"error,omitempty"`
 }
 
 type healthConfig struct {
@@ -51,7 +62,11 @@ func (s *Server) serveHealth(w *answerWriter, r *http.Request, st *State) {
 	loadedAt, lastError, lastFailed, notice := s.loadedAt, s.lastError, s.lastFailed, s.notice
 	s.mu.Unlock()
 	h := health{Status: "ok"}
-	if lastError != nil || notice != "" || s.unrecorded.Load() {
+	var logs LogState
+	if s.logState != nil {
+		logs = s.logState()
+	}
+	if lastError != nil || notice != "" || s.unrecorded.Load() || logs.Err != "" {
 		h.Status = "degraded"
 	}
 	// Errors quote the configuration, which is nobody's business on the internet.
@@ -72,8 +87,46 @@ func (s *Server) serveHealth(w *answerWriter, r *http.Request, st *State) {
 			Checks: stats.Guard.Checked, ChecksFailed: stats.Guard.Failed, ChecksWaiting: stats.Guard.Waiting,
 		}
 	}
+	if h.Requests != nil && s.logState != nil {
+		h.Log = &healthLog{Written: logs.Written, Dropped: logs.Dropped, Queued: logs.Queued, Error: printable(logs.Err, maxReasonField)}
+	}
 	s.sendJSON(w, r, http.StatusOK, h)
 }
+
+// SelfCheck asks the handler how it is, as a client on this machine would, but without a
+// connection, which others may have used up: it tells a server that is busy from one that
+// hangs. The error says why there was no good answer before ctx ended.
+func (s *Server) SelfCheck(ctx context.Context) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/healthz?verbose", http.NoBody)
+	if err != nil {
+		return err
+	}
+	answered := make(chan int, 1)
+	go func() {
+		w := &statusOnly{header: http.Header{}}
+		s.ServeHTTP(w, r)
+		answered <- w.status
+	}()
+	select {
+	case status := <-answered:
+		if status != http.StatusOK {
+			return fmt.Errorf("/healthz answers %d", status)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("/healthz does not answer: %w", ctx.Err())
+	}
+}
+
+// statusOnly keeps an answer's status and drops the rest.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (w *statusOnly) Header() http.Header         { return w.header }
+func (w *statusOnly) WriteHeader(status int)      { w.status = status }
+func (w *statusOnly) Write(p []byte) (int, error) { return len(p), nil }
 
 // serveReady says whether requests should be sent here: not while the server drains.
 func (s *Server) serveReady(w *answerWriter, r *http.Request, _ *State) {

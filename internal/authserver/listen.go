@@ -93,18 +93,25 @@ func (s *Server) ListenAndServe(ctx context.Context, ready func(net.Addr)) error
 	return err
 }
 
-// Serve is [Server.ListenAndServe] on a listener that the caller has opened, as one
-// handed over by a service manager. A reload with another address stays here, and says so.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	failed := make(chan error, 1)
-	inst := s.start(l, failed)
+// Serve is [Server.ListenAndServe] on listeners that the caller has opened, as those handed
+// over by a service manager. A reload with another address stays here, and says so.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	failed := make(chan error, len(listeners))
+	var all []*instance
+	for _, l := range listeners {
+		all = append(all, s.start(l, failed))
+	}
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
 	s.draining.Store(true)
-	s.drain(inst)
+	var ending sync.WaitGroup
+	for _, inst := range all {
+		ending.Go(func() { s.drain(inst) })
+	}
+	ending.Wait()
 	return err
 }
 

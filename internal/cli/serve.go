@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/config"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
 	"github.com/regctl-setup/regctl-setup/internal/scaffold"
+	"github.com/regctl-setup/regctl-setup/internal/sdnotify"
 )
 
 func newServeCommand(a *app) *cobra.Command {
@@ -99,7 +99,7 @@ func (a *app) serveDeployment(ctx context.Context, args []string) (*deployment.D
 
 // tokenServer loads the config and builds the server on it. What the file says wrongly is
 // reported problem by problem. adapt, where given, changes each loaded state.
-func (a *app) tokenServer(d *deployment.Deployment, log *slog.Logger, adapt func(*authserver.State)) (*authserver.Server, *authload.Loader, error) {
+func (a *app) tokenServer(d *deployment.Deployment, log *slog.Logger, logState func() authserver.LogState, adapt func(*authserver.State)) (*authserver.Server, *authload.Loader, error) {
 	if err := checkAuthConfig(d.Auth); err != nil {
 		return nil, nil, fail(err)
 	}
@@ -122,7 +122,7 @@ func (a *app) tokenServer(d *deployment.Deployment, log *slog.Logger, adapt func
 			}
 			return st, nil
 		},
-		Logger: log, Now: a.now, Rand: a.rand,
+		Logger: log, LogState: logState, Now: a.now, Rand: a.rand,
 	})
 	if err != nil {
 		var ps config.Problems
@@ -174,20 +174,44 @@ func (a *app) policyTests(ctx context.Context, d *deployment.Deployment, f *conf
 
 // serve listens and answers until ctx ends.
 func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Level) error {
-	log := a.logger(level)
-	srv, loader, err := a.tokenServer(d, log, nil)
+	defer onSecondSignal(func() { os.Exit(exitOK) })()
+	log, logState, closeLog := a.serviceLog(level)
+	defer closeLog()
+	harden(log)
+	manager, listeners, err := startedBy()
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = manager.Close() }()
+	srv, loader, err := a.tokenServer(d, log, logState, nil)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go a.reloadOnHangup(ctx, srv)
+	status := func() string {
+		f := loader.File()
+		return fmt.Sprintf("serving %d users and %d entries of %s", len(f.Users), len(f.ACL), displayPath(d.Auth))
+	}
+	go reloadOnHangup(ctx, srv, manager, log, status)
 	go srv.Watch(ctx, authserver.WatchOptions{})
-	go onSecondSignal(ctx, func() { os.Exit(exitOK) })
-	err = srv.ListenAndServe(ctx, func(net.Addr) {
+	go watchdog(ctx, manager, srv, log)
+	go func() {
+		<-ctx.Done()
+		tell(log, manager.Stopping())
+	}()
+	ready := func(net.Addr) {
 		f := loader.File()
 		log.Info("serving", "config", displayPath(d.Auth), "users", len(f.Users), "entries", len(f.ACL))
-	})
+		tell(log, manager.Ready(status()))
+	}
+	if len(listeners) > 0 {
+		log.Info("listening on the service manager's sockets; server.addr is not opened", "sockets", len(listeners))
+		ready(nil)
+		err = srv.Serve(ctx, listeners...)
+	} else {
+		err = srv.ListenAndServe(ctx, ready)
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fail(err, "another process listens there; server.addr in "+displayPath(d.Auth)+" chooses the address")
@@ -198,7 +222,8 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	return nil
 }
 
-func (a *app) reloadOnHangup(ctx context.Context, srv *authserver.Server) {
+// reloadOnHangup reloads at once on SIGHUP. manager may be nil.
+func reloadOnHangup(ctx context.Context, srv *authserver.Server, manager *sdnotify.Manager, log *slog.Logger, status func() string) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -207,7 +232,12 @@ func (a *app) reloadOnHangup(ctx context.Context, srv *authserver.Server) {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			_ = srv.Reload(ctx) // which logs what became of it
+			tell(log, manager.Reloading())
+			text := status
+			if err := srv.Reload(ctx); err != nil { // which is logged there
+				text = func() string { return "the reload failed, the old configuration stays in force" }
+			}
+			tell(log, manager.Ready(text()))
 		}
 	}
 }
@@ -220,7 +250,7 @@ func (a *app) serveCheck(ctx context.Context, d *deployment.Deployment) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+strings.TrimSuffix(file.Server.PathPrefix, "/")+"/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/healthz", nil)
 	if err != nil {
 		return fail(err)
 	}

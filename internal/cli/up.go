@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -157,8 +158,10 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	}
 	defer release()
 
-	log := a.logger(level)
-	tokens, loader, err := a.tokenServer(d, log, func(st *authserver.State) {
+	log, logState, closeLog := a.serviceLog(level)
+	defer closeLog()
+	harden(log)
+	tokens, loader, err := a.tokenServer(d, log, logState, func(st *authserver.State) {
 		st.RealIP = authserver.RealIP{} // no proxy stands in front: the peer is the client
 		st.PathPrefix = ""
 	})
@@ -175,9 +178,9 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go a.reloadOnHangup(ctx, tokens)
+	go reloadOnHangup(ctx, tokens, nil, log, func() string { return "" })
 	go tokens.Watch(ctx, authserver.WatchOptions{})
-	go onSecondSignal(ctx, srv.Close)
+	defer onSecondSignal(srv.Close)()
 	if err := a.printReady(d, srv, loader.File(), accounts); err != nil {
 		srv.Close()
 		return err
@@ -189,13 +192,26 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	return nil
 }
 
-// onSecondSignal ends a stop that takes too long for the person who waits.
-func onSecondSignal(ctx context.Context, closeNow func()) {
-	<-ctx.Done()
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-	<-again
-	closeNow()
+// onSecondSignal ends a stop that takes too long for the person who waits: it calls closeNow
+// at the second SIGTERM or Ctrl-C. It must be called before the first can come.
+func onSecondSignal(closeNow func()) (stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ended := make(chan struct{})
+	go func() {
+		for n := 0; n < 2; n++ {
+			select {
+			case <-signals:
+			case <-ended:
+				return
+			}
+		}
+		closeNow()
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(ended)
+	}
 }
 
 // lockRuntime makes sure that one runtime at a time uses the deployment's store.
@@ -361,9 +377,14 @@ func (a *app) printReady(d *deployment.Deployment, srv *embedded.Server, file *c
 }
 
 func (a *app) logger(level slog.Level) *slog.Logger {
+	return slog.New(a.logHandler(a.io.ErrOut, level))
+}
+
+// logHandler formats log lines for whoever reads stderr.
+func (a *app) logHandler(w io.Writer, level slog.Level) slog.Handler {
 	opts := &slog.HandlerOptions{Level: level}
 	if a.io.ErrIsTerminal() {
-		return slog.New(slog.NewTextHandler(a.io.ErrOut, opts))
+		return slog.NewTextHandler(w, opts)
 	}
-	return slog.New(slog.NewJSONHandler(a.io.ErrOut, opts))
+	return slog.NewJSONHandler(w, opts)
 }

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package hardening
+
+func noCoreDumps() error { return nil }
