@@ -57,6 +57,7 @@ var arrows = []struct {
 	{"internal/answers", nil, "the schema of the answers is shared by scaffold, deployment and cli"},
 	{"internal/scaffold", []string{"templates", "internal/answers", "internal/safefile", "internal/config", "internal/acl/lint", "internal/acl/acltest"}, "planning is a pure function of the answers; keys and hashes come in ready made"},
 	{"internal/deployment", []string{"internal/answers", "internal/config", "internal/keys", "internal/safefile"}, "a folder on disk is found and loaded, not decided about"},
+	{"internal/hostcheck", nil, "what a machine and its network say is independent of who asks"},
 	{"internal/doctor", []string{anything}, "checks look at everything"},
 }
 
