@@ -92,6 +92,23 @@ const (
 	AzureDefault      = "default_credentials"
 )
 
+// Values of [Answers.Logins]: where accounts can live besides the users of the auth
+// config. Each fills in one section of docker_auth's configuration.
+const (
+	LoginLDAP   = "ldap"
+	LoginOIDC   = "oidc"
+	LoginGitHub = "github"
+	LoginGitLab = "gitlab"
+	LoginGoogle = "google"
+)
+
+// Values of [LDAP.TLS], docker_auth's own.
+const (
+	LDAPTLSAlways   = "always"   // ldaps
+	LDAPTLSStartTLS = "starttls" // plain, then encrypted
+	LDAPTLSNone     = "none"     // passwords in the clear
+)
+
 // Values of [Answers.AnonymousPull]; anything else is a name pattern.
 const (
 	AnonymousNone = "none"
@@ -124,6 +141,9 @@ const (
 	ImageCaddy      = "caddy:2.11.4"
 	ImageVersityGW  = "versity/versitygw:v1.8.0"
 )
+
+// DockerHub is the registry behind short image names, the default of [Cache.Upstream].
+const DockerHub = "https://registry-1.docker.io"
 
 // Ports that clients need not name.
 const (
@@ -163,6 +183,15 @@ type Answers struct {
 	OwnNamespace  bool   `yaml:"own_namespace" mapstructure:"own_namespace"`
 	Teams         []Team `yaml:"teams" mapstructure:"teams"`
 	Users         []User `yaml:"users" mapstructure:"users"`
+
+	Logins []string `yaml:"logins" mapstructure:"logins"` // external logins, for docker_auth
+	LDAP   LDAP     `yaml:"ldap" mapstructure:"ldap"`
+	OIDC   OIDC     `yaml:"oidc" mapstructure:"oidc"`
+	GitHub GitHub   `yaml:"github" mapstructure:"github"`
+	GitLab GitLab   `yaml:"gitlab" mapstructure:"gitlab"`
+	Google Google   `yaml:"google" mapstructure:"google"`
+
+	Cache Cache `yaml:"cache" mapstructure:"cache"`
 
 	Expiration int    `yaml:"expiration" mapstructure:"expiration"` // lifetime of a token in seconds
 	KeyType    string `yaml:"key_type" mapstructure:"key_type"`
@@ -213,12 +242,69 @@ type GCS struct {
 	KeyFile string `yaml:"key_file" mapstructure:"key_file"` // service account key (JSON) that is copied; "" = the machine's own
 }
 
+// LDAP says how docker_auth asks a directory. It binds, looks the account up with the
+// filter, and binds again with what it found and the account's password.
+type LDAP struct {
+	Addr             string   `yaml:"addr" mapstructure:"addr"` // host:port
+	TLS              string   `yaml:"tls" mapstructure:"tls"`
+	CAFile           string   `yaml:"ca_file" mapstructure:"ca_file"` // PEM file that is copied; "" = the public authorities
+	Base             string   `yaml:"base" mapstructure:"base"`
+	Filter           string   `yaml:"filter" mapstructure:"filter"`
+	BindDN           string   `yaml:"bind_dn" mapstructure:"bind_dn"`                       // "" = anonymous
+	BindPasswordFile string   `yaml:"bind_password_file" mapstructure:"bind_password_file"` // copied to secrets/auth
+	Labels           []string `yaml:"labels" mapstructure:"labels"`                         // KEY=ATTRIBUTE, see ParseLDAPLabel
+}
+
+// OIDC says which OpenID Connect provider accounts come from.
+type OIDC struct {
+	Issuer           string   `yaml:"issuer" mapstructure:"issuer"`
+	ClientID         string   `yaml:"client_id" mapstructure:"client_id"`
+	ClientSecretFile string   `yaml:"client_secret_file" mapstructure:"client_secret_file"` // copied to secrets/auth
+	UserClaim        string   `yaml:"user_claim" mapstructure:"user_claim"`                 // "" = email
+	LabelClaims      []string `yaml:"label_claims" mapstructure:"label_claims"`             // lists of the ID token that become labels
+	Scopes           []string `yaml:"scopes" mapstructure:"scopes"`                         // none = openid, email
+}
+
+// GitHub says which organisation's members may log in.
+type GitHub struct {
+	Organization     string `yaml:"organization" mapstructure:"organization"`
+	ClientID         string `yaml:"client_id" mapstructure:"client_id"`
+	ClientSecretFile string `yaml:"client_secret_file" mapstructure:"client_secret_file"` // copied to secrets/auth
+	URL              string `yaml:"url" mapstructure:"url"`                               // of GitHub Enterprise Server; "" = github.com
+}
+
+// GitLab says which GitLab's accounts may log in: all of them, as docker_auth asks for
+// no group.
+type GitLab struct {
+	URL              string `yaml:"url" mapstructure:"url"`
+	ClientID         string `yaml:"client_id" mapstructure:"client_id"`
+	ClientSecretFile string `yaml:"client_secret_file" mapstructure:"client_secret_file"` // copied to secrets/auth
+}
+
+// Google says which Google Workspace domain's accounts may log in.
+type Google struct {
+	Domain           string `yaml:"domain" mapstructure:"domain"`
+	ClientID         string `yaml:"client_id" mapstructure:"client_id"`
+	ClientSecretFile string `yaml:"client_secret_file" mapstructure:"client_secret_file"` // copied to secrets/auth
+}
+
+// Cache is the pull-through cache: a second registry, which answers on a domain of its
+// own with what it fetched from another one.
+type Cache struct {
+	Domain       string `yaml:"domain" mapstructure:"domain"` // "" = no cache
+	Upstream     string `yaml:"upstream" mapstructure:"upstream"`
+	Username     string `yaml:"username" mapstructure:"username"`           // at the upstream; "" = nobody
+	PasswordFile string `yaml:"password_file" mapstructure:"password_file"` // its text goes into conf/cache/config.yml
+	TTL          string `yaml:"ttl" mapstructure:"ttl"`                     // how long an image is kept after it was fetched; "0" = for ever
+}
+
 // Images are the image references; "" = the pinned reference of this program's version.
 type Images struct {
 	Auth     string `yaml:"auth" mapstructure:"auth"`
 	Registry string `yaml:"registry" mapstructure:"registry"`
 	Caddy    string `yaml:"caddy" mapstructure:"caddy"`
-	Storage  string `yaml:"storage" mapstructure:"storage"` // the bundled object store
+	Storage  string `yaml:"storage" mapstructure:"storage"`     // the bundled object store
+	AllowOld bool   `yaml:"allow_old" mapstructure:"allow_old"` // take versions with known holes, see ImageFloors
 }
 
 // Defaults returns the answers that `--yes` takes: localhost, disk storage,
@@ -240,6 +326,9 @@ func Defaults() Answers {
 		S3:      S3{Provider: ProviderAWS, Redirect: RedirectAuto},
 		Azure:   Azure{Credentials: AzureSharedKey},
 		Delete:  true,
+
+		LDAP:  LDAP{TLS: LDAPTLSAlways, Filter: "(&(objectClass=person)(uid=${account}))"},
+		Cache: Cache{Upstream: DockerHub, TTL: "168h"},
 
 		AnonymousPull: AnonymousNone,
 		Expiration:    3600,
@@ -401,6 +490,29 @@ func (a Answers) Realm() string {
 		host = a.AuthDomain
 	}
 	return a.Scheme() + "://" + a.hostPort(host) + "/auth"
+}
+
+// CacheHost returns the pull-through cache as clients write it, "" without one.
+func (a Answers) CacheHost() string {
+	if !a.HasCache() {
+		return ""
+	}
+	return a.hostPort(a.Cache.Domain)
+}
+
+// HasCache reports whether a pull-through cache runs beside the registry.
+func (a Answers) HasCache() bool { return a.Cache.Domain != "" }
+
+// HasLogin reports whether accounts come from that external login; see [Answers.Logins].
+func (a Answers) HasLogin(name string) bool { return slices.Contains(a.Logins, name) }
+
+// LoginURL returns the address of docker_auth's login page for an external login, which
+// is what its provider must send people back to; "" for ldap, which has no page.
+func (a Answers) LoginURL(login string) string {
+	if login == LoginLDAP {
+		return ""
+	}
+	return strings.TrimSuffix(a.Realm(), "/auth") + "/" + login + "_auth"
 }
 
 func (a Answers) hostPort(host string) string {

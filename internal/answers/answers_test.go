@@ -25,10 +25,18 @@ func full() Answers {
 		Azure:   Azure{Account: "acme123", Container: "a-b-c", Credentials: AzureClientSecret, TenantID: "acme.onmicrosoft.com", ClientID: "01234567-89ab-cdef-0123-456789abcdef", SecretFile: "s"},
 		GCS:     GCS{Bucket: "b_c.d", KeyFile: "k.json"},
 		Delete:  false, AnonymousPull: "public/**", OwnNamespace: true,
-		Teams:      []Team{{"backend"}, {"1"}},
-		Users:      []User{{Name: "dev", Labels: []Label{{"team", []string{"backend", "web"}}, {"role", []string{"developer"}}}}, {Name: "7"}, {Name: "j.urgen@example.com"}},
+		Teams:  []Team{{"backend"}, {"1"}},
+		Users:  []User{{Name: "dev", Labels: []Label{{"team", []string{"backend", "web"}}, {"role", []string{"developer"}}}}, {Name: "7"}, {Name: "j.urgen@example.com"}},
+		Logins: []string{LoginGoogle, LoginLDAP},
+		LDAP: LDAP{Addr: "ldap.example.com:389", TLS: LDAPTLSStartTLS, CAFile: "ca.pem", Base: `ou=a\, b,dc=example`, Filter: "(|(uid=${account})(mail=${account}))",
+			BindDN: "cn=it's,dc=example", BindPasswordFile: "p", Labels: []string{"team=memberOf+cn+lower", "role=title"}},
+		OIDC:       OIDC{Issuer: "https://login.example.com/realms/a", ClientID: "id #1", ClientSecretFile: "s", UserClaim: "sub", LabelClaims: []string{"groups"}, Scopes: []string{"openid", "profile"}},
+		GitHub:     GitHub{Organization: "acme-1", ClientID: "g", ClientSecretFile: "s", URL: "https://github.example.com"},
+		GitLab:     GitLab{URL: "https://git.example.com:8443/gitlab", ClientID: "l", ClientSecretFile: "s"},
+		Google:     Google{Domain: "example.com", ClientID: "1-2.apps.googleusercontent.com", ClientSecretFile: "s"},
+		Cache:      Cache{Domain: "cache.example.com", Upstream: "http://up.example.com:5000", Username: "robot$x", PasswordFile: "p", TTL: "0"},
 		Expiration: 900, KeyType: KeyECDSAP256,
-		Images: Images{Auth: "a:1", Registry: "b.example.com:5000/c/d:2", Caddy: "caddy@sha256:" + strings.Repeat("0", 64), Storage: "e:3"},
+		Images: Images{AllowOld: true, Auth: "a:1", Registry: "b.example.com:5000/c/d:2", Caddy: "caddy@sha256:" + strings.Repeat("0", 64), Storage: "e:3"},
 	}
 }
 

@@ -241,6 +241,8 @@ const (
 	GroupTLS     = "TLS and addresses"
 	GroupStorage = "Storage"
 	GroupRights  = "Who may do what"
+	GroupLogins  = "External logins (docker_auth only)"
+	GroupCache   = "Pull-through cache"
 	GroupTokens  = "Tokens"
 	GroupImages  = "Images (empty: the version that this program was made for)"
 )
@@ -361,6 +363,84 @@ func Fields() []Field {
 		teamsField(),
 		usersField(),
 
+		listField(Field{Key: "logins", Flag: "login", Group: GroupLogins, Placeholder: "NAME",
+			Values: []string{LoginLDAP, LoginOIDC, LoginGitHub, LoginGitLab, LoginGoogle},
+			Help:   "where accounts can live besides the auth config's users"},
+			func(a *Answers) *[]string { return &a.Logins }, nil),
+		textField(Field{Key: "ldap.addr", Flag: "ldap-addr", Group: GroupLogins, Placeholder: "HOST:PORT", Optional: true,
+			Help: "the directory server; 636 with TLS, else 389"},
+			func(a *Answers) *string { return &a.LDAP.Addr }, checkHostPort),
+		textField(Field{Key: "ldap.tls", Flag: "ldap-tls", Group: GroupLogins, Values: []string{LDAPTLSAlways, LDAPTLSStartTLS, LDAPTLSNone},
+			Help: "how the line to the directory is encrypted"},
+			func(a *Answers) *string { return &a.LDAP.TLS }, nil),
+		textField(Field{Key: "ldap.ca_file", Flag: "ldap-ca-file", Group: GroupLogins, Placeholder: "FILE", Optional: true,
+			Help: "certificate authority of the directory (PEM); copied to conf/auth/ldap_ca.pem; empty: the public ones"},
+			func(a *Answers) *string { return &a.LDAP.CAFile }, checkPath),
+		textField(Field{Key: "ldap.base", Flag: "ldap-base", Group: GroupLogins, Placeholder: "DN", Optional: true,
+			Help: "where accounts are looked for, such as ou=people,dc=example,dc=com"},
+			func(a *Answers) *string { return &a.LDAP.Base }, checkDN),
+		textField(Field{Key: "ldap.filter", Flag: "ldap-filter", Group: GroupLogins, Placeholder: "FILTER",
+			Help: "what finds one account; ${account} is the name that somebody logs in with"},
+			func(a *Answers) *string { return &a.LDAP.Filter }, checkLDAPFilter),
+		textField(Field{Key: "ldap.bind_dn", Flag: "ldap-bind-dn", Group: GroupLogins, Placeholder: "DN", Optional: true,
+			Help: "who looks accounts up; empty: nobody (an anonymous bind)"},
+			func(a *Answers) *string { return &a.LDAP.BindDN }, checkDN),
+		textField(Field{Key: "ldap.bind_password_file", Flag: "ldap-bind-password-file", Group: GroupLogins, Placeholder: "FILE", Optional: true,
+			Help: "file with that account's password; copied to secrets/auth/ldap_bind_password"},
+			func(a *Answers) *string { return &a.LDAP.BindPasswordFile }, checkPath),
+		listField(Field{Key: "ldap.labels", Flag: "ldap-label", Group: GroupLogins, Placeholder: "KEY=ATTRIBUTE[+cn][+lower]",
+			Help: "an attribute whose values become a label, such as team=memberOf+cn+lower (cn: of a DN its first CN; lower: in lower case)"},
+			func(a *Answers) *[]string { return &a.LDAP.Labels },
+			func(s string) error { _, err := ParseLDAPLabel(s); return err }),
+		textField(Field{Key: "oidc.issuer", Flag: "oidc-issuer", Group: GroupLogins, Placeholder: "URL", Optional: true,
+			Help: "the OpenID Connect provider, below which .well-known/openid-configuration is"},
+			func(a *Answers) *string { return &a.OIDC.Issuer }, checkProviderURL),
+		clientIDField("oidc", "the provider", func(a *Answers) *string { return &a.OIDC.ClientID }),
+		clientSecretField("oidc", func(a *Answers) *string { return &a.OIDC.ClientSecretFile }),
+		textField(Field{Key: "oidc.user_claim", Flag: "oidc-user-claim", Group: GroupLogins, Placeholder: "CLAIM", Optional: true,
+			Help: "the claim that is the account's name; empty: email"},
+			func(a *Answers) *string { return &a.OIDC.UserClaim }, matches(claim, "a claim such as preferred_username")),
+		listField(Field{Key: "oidc.label_claims", Flag: "oidc-label-claim", Group: GroupLogins, Placeholder: "CLAIM",
+			Help: "a claim that is a list of texts and becomes a label of its own name, such as groups"},
+			func(a *Answers) *[]string { return &a.OIDC.LabelClaims }, matches(claim, "a claim such as groups")),
+		listField(Field{Key: "oidc.scopes", Flag: "oidc-scope", Group: GroupLogins, Placeholder: "SCOPE",
+			Help: "a scope to ask the provider for; none: openid and email"},
+			func(a *Answers) *[]string { return &a.OIDC.Scopes }, matches(claim, "a scope such as openid")),
+		textField(Field{Key: "github.organization", Flag: "github-organization", Group: GroupLogins, Placeholder: "NAME", Optional: true,
+			Help: "whose members may log in; their teams become the label teams"},
+			func(a *Answers) *string { return &a.GitHub.Organization }, matches(githubOrg, "an organisation's name as in its URL")),
+		clientIDField("github", "GitHub", func(a *Answers) *string { return &a.GitHub.ClientID }),
+		clientSecretField("github", func(a *Answers) *string { return &a.GitHub.ClientSecretFile }),
+		textField(Field{Key: "github.url", Flag: "github-url", Group: GroupLogins, Placeholder: "URL", Optional: true,
+			Help: "a GitHub Enterprise Server; empty: github.com"},
+			func(a *Answers) *string { return &a.GitHub.URL }, checkProviderURL),
+		textField(Field{Key: "gitlab.url", Flag: "gitlab-url", Group: GroupLogins, Placeholder: "URL", Optional: true,
+			Help: "your GitLab; everybody with an account there may log in"},
+			func(a *Answers) *string { return &a.GitLab.URL }, checkProviderURL),
+		clientIDField("gitlab", "GitLab", func(a *Answers) *string { return &a.GitLab.ClientID }),
+		clientSecretField("gitlab", func(a *Answers) *string { return &a.GitLab.ClientSecretFile }),
+		textField(Field{Key: "google.domain", Flag: "google-domain", Group: GroupLogins, Placeholder: "DOMAIN", Optional: true,
+			Help: "the Google Workspace domain whose accounts may log in"},
+			func(a *Answers) *string { return &a.Google.Domain }, checkHost),
+		clientIDField("google", "Google", func(a *Answers) *string { return &a.Google.ClientID }),
+		clientSecretField("google", func(a *Answers) *string { return &a.Google.ClientSecretFile }),
+
+		hostField(Field{Key: "cache.domain", Flag: "cache-domain", Group: GroupCache, Placeholder: "HOST", Optional: true,
+			Help: "host name of a second registry that fetches from another one and keeps a copy; empty: none"},
+			func(a *Answers) *string { return &a.Cache.Domain }),
+		textField(Field{Key: "cache.upstream", Flag: "cache-upstream", Group: GroupCache, Placeholder: "URL",
+			Help: "the registry that the cache fetches from"},
+			func(a *Answers) *string { return &a.Cache.Upstream }, notEmpty(checkURL)),
+		textField(Field{Key: "cache.username", Flag: "cache-username", Group: GroupCache, Placeholder: "NAME", Optional: true,
+			Help: "the cache's account there; whoever may pull from the cache reads all that this account reads"},
+			func(a *Answers) *string { return &a.Cache.Username }, checkQuotable),
+		textField(Field{Key: "cache.password_file", Flag: "cache-password-file", Group: GroupCache, Placeholder: "FILE", Optional: true,
+			Help: "file with that account's password or token; its text goes into conf/cache/config.yml"},
+			func(a *Answers) *string { return &a.Cache.PasswordFile }, checkPath),
+		textField(Field{Key: "cache.ttl", Flag: "cache-ttl", Group: GroupCache, Placeholder: "DURATION",
+			Help: "how long a fetched image is kept, such as 168h; 0: for ever"},
+			func(a *Answers) *string { return &a.Cache.TTL }, checkTTL),
+
 		expirationField(),
 		textField(Field{Key: "key_type", Flag: "key-type", Group: GroupTokens,
 			Values: []string{KeyRSA4096, KeyRSA3072, KeyRSA2048, KeyECDSAP256},
@@ -371,7 +451,20 @@ func Fields() []Field {
 		imageField("registry", "the registry", func(a *Answers) *string { return &a.Images.Registry }),
 		imageField("caddy", "Caddy", func(a *Answers) *string { return &a.Images.Caddy }),
 		imageField("storage", "the object store beside the registry (minio: naming one bundles it)", func(a *Answers) *string { return &a.Images.Storage }),
+		boolField(Field{Key: "images.allow_old", Flag: "allow-old-images", Group: GroupImages,
+			Help: "take images of versions with known security holes"},
+			func(a *Answers) *bool { return &a.Images.AllowOld }),
 	}
+}
+
+func clientIDField(login, who string, p func(*Answers) *string) Field {
+	return textField(Field{Key: login + ".client_id", Flag: login + "-client-id", Group: GroupLogins, Placeholder: "ID", Optional: true,
+		Help: "the client id that " + who + " gave this deployment"}, p, checkQuotable)
+}
+
+func clientSecretField(login string, p func(*Answers) *string) Field {
+	return textField(Field{Key: login + ".client_secret_file", Flag: login + "-client-secret-file", Group: GroupLogins, Placeholder: "FILE", Optional: true,
+		Help: "file with the client secret; copied to secrets/auth/" + login + "_client_secret"}, p, checkPath)
 }
 
 func notEmpty(check func(string) error) func(string) error {

@@ -30,6 +30,9 @@ var (
 	azContainer = regexp.MustCompile(`^[a-z0-9](?:-?[a-z0-9]){2,62}$`)
 	azTenant    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,127}$`)
 	azClient    = regexp.MustCompile(`^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+	claim       = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.:/-]{0,127}$`)
+	githubOrg   = regexp.MustCompile(`^[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}$`)
+	attribute   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,63}$`)
 	nameSegment = regexp.MustCompile(`^[a-z0-9*]+(?:(?:\.|_|__|-+)[a-z0-9*]+)*$`)
 )
 

@@ -101,6 +101,9 @@ func (v *validator) together() {
 	v.ports(a)
 	v.engine(a)
 	v.storage(a)
+	v.logins(a)
+	v.cache(a)
+	v.images(a)
 }
 
 func (v *validator) tls(a Answers) {
@@ -108,7 +111,7 @@ func (v *validator) tls(a Answers) {
 		v.add("auth-domain", "leave it empty: the token endpoint is then /auth on the registry's domain", "%s is the registry's domain too", quote(a.AuthDomain))
 	}
 	acme := a.TLS == TLSACME || a.TLS == TLSACMEStaging
-	for _, d := range []struct{ flag, host string }{{"domain", a.Domain}, {"auth-domain", a.AuthDomain}} {
+	for _, d := range []struct{ flag, host string }{{"domain", a.Domain}, {"auth-domain", a.AuthDomain}, {"cache-domain", a.Cache.Domain}} {
 		if acme && d.host != "" && !v.bad[d.flag] && !IsPublicName(d.host) {
 			v.add("tls", "use --tls internal, or --tls files with a certificate of your own",
 				"no public certificate authority certifies %s (--%s); expected a public host name", quote(d.host), d.flag)
@@ -321,5 +324,6 @@ func (a Answers) Warnings() Problems {
 	if r.Expiration < 900 {
 		v.add("expiration", "", "%d seconds end large pushes on slow lines with \"unauthorized\"; 3600 is the default", r.Expiration)
 	}
+	v.loginWarnings(r)
 	return v.problems
 }

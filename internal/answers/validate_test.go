@@ -8,6 +8,7 @@ import (
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	public := func(a *Answers) { a.Domain = "registry.example.com" }
+	ldap := func(a *Answers) { a.Logins, a.LDAP.Addr, a.LDAP.Base = []string{LoginLDAP}, "ldap.lan:636", "dc=lan" }
 	for _, c := range []struct {
 		name   string
 		change func(*Answers)
@@ -68,6 +69,45 @@ func TestValidate(t *testing.T) {
 		{"owner of a team's namespace", func(a *Answers) {
 			a.OwnNamespace, a.Teams, a.Users = true, []Team{{"web"}}, []User{{Name: "dev-web"}}
 		}, []string{"user: would own the namespace"}},
+		{"ldap without anything", func(a *Answers) { a.Logins = []string{LoginLDAP} }, []string{"ldap-addr: missing", "ldap-base: missing"}},
+		{"ldap whole", ldap, nil},
+		{"ldap, bundled", func(a *Answers) { ldap(a); a.Engine = EngineBundled }, []string{"login: ldap can't be had with --engine bundled"}},
+		{"ldap, embedded", func(a *Answers) { ldap(a); a.Runtime = RuntimeEmbedded }, []string{"login: ldap can't be had with --runtime embedded"}},
+		{"ldap in parts", func(a *Answers) {
+			ldap(a)
+			a.LDAP.BindDN, a.LDAP.TLS, a.LDAP.CAFile, a.LDAP.Labels = "cn=a", LDAPTLSNone, "ca", []string{"team=ou", "team=cn"}
+		}, []string{"ldap-bind-password-file: missing", "ldap-ca-file: --ldap-tls is none", "ldap-label: twice"}},
+		{"ldap settings without ldap", func(a *Answers) { a.LDAP.Addr, a.LDAP.Filter = "h:1", "(a=${account})" }, []string{"ldap-addr: without --login ldap", "ldap-filter: without --login ldap"}},
+		{"a login twice", func(a *Answers) { ldap(a); a.Logins = append(a.Logins, LoginLDAP) }, []string{"login: twice"}},
+		{"oidc without anything", func(a *Answers) { a.Logins = []string{LoginOIDC} }, []string{"oidc-client-id: missing", "oidc-client-secret-file: missing", "oidc-issuer: missing"}},
+		{"oidc with everybody", func(a *Answers) {
+			a.Logins, a.OIDC = []string{LoginOIDC}, OIDC{Issuer: "https://accounts.google.com", ClientID: "x", ClientSecretFile: "s", Scopes: []string{"email"}}
+		}, []string{"oidc-issuer: everybody", "oidc-scope: lacks openid"}},
+		{"github without an organisation", func(a *Answers) {
+			a.Logins, a.GitHub = []string{LoginGitHub}, GitHub{ClientID: "x", ClientSecretFile: "s"}
+		}, []string{"github-organization: everybody at GitHub"}},
+		{"gitlab.com", func(a *Answers) {
+			a.Logins, a.GitLab = []string{LoginGitLab}, GitLab{URL: "https://gitlab.com", ClientID: "x", ClientSecretFile: "s"}
+		}, []string{"gitlab-url: checks no group"}},
+		{"google without a domain", func(a *Answers) {
+			a.Logins, a.Google = []string{LoginGoogle}, Google{ClientID: "x", ClientSecretFile: "s"}
+		}, []string{"google-domain: everybody"}},
+		{"cache", func(a *Answers) { public(a); a.Cache.Domain = "hub.example.com" }, nil},
+		{"cache settings without a cache", func(a *Answers) { a.Cache.Username, a.Cache.TTL = "x", "24h" }, []string{"cache-username: without --cache-domain", "cache-ttl: without --cache-domain"}},
+		{"cache with everything wrong", func(a *Answers) {
+			public(a)
+			a.Registry, a.Cache = 2, Cache{Domain: "registry.example.com", Upstream: "http://docker.io", Username: "x", TTL: "1h"}
+		}, []string{"cache-domain: CVE-2026-33540", "cache-domain: --domain too", "cache-password-file: missing", "cache-upstream: not https", "cache-upstream: a web site"}},
+		{"cache by address", func(a *Answers) { a.Cache.Domain = "10.0.0.6" }, []string{"cache-domain: an address"}},
+		{"cache with a private name under acme", func(a *Answers) { public(a); a.Cache.Domain = "hub.lan" }, []string{"tls: --cache-domain"}},
+		{"old images", func(a *Answers) {
+			a.Images = Images{Auth: "cesanta/docker_auth:1.12.0", Registry: "registry:3.0.0", Caddy: "mirror.lan:5000/caddy:2.10"}
+		}, []string{"auth-image: /auth/token", "registry-image: CVE-2026-41888", "caddy-image: CVE-2026-27587"}},
+		{"old images, asked for", func(a *Answers) {
+			a.Images = Images{Registry: "registry:3.0.0", Caddy: "caddy:2.10", AllowOld: true}
+		}, nil},
+		{"registry 2's image with 3", func(a *Answers) { a.Images.Registry = "registry:2" }, []string{"registry-image: is registry 2"}},
+		{"registry 2 too old", func(a *Answers) { a.Registry, a.Images.Registry = 2, "registry:2.8.2" }, []string{"registry-image: CVE-2023-2253"}},
 		{"everything at once", func(a *Answers) {
 			a.Domain, a.Email, a.HTTPPort, a.Bind, a.TrustedProxies = "a b", "x", 0, "y", []string{"z", "10.0.0.0/8", "w"}
 		}, []string{"domain: ", "email: ", "trusted-proxy: \"z\"", "trusted-proxy: \"w\"", "bind: ", "http-port: "}},
@@ -103,6 +143,13 @@ func TestWarnings(t *testing.T) {
 		{"acme on loopback", func(a *Answers) { a.Domain, a.Bind = "r.example.com", "127.0.0.1" }, []string{"bind"}},
 		{"minio", func(a *Answers) { a.Storage, a.Images.Storage = StorageMinIO, "x:1" }, []string{"storage"}},
 		{"short tokens", func(a *Answers) { a.Expiration = 300 }, []string{"expiration"}},
+		{"plain ldap", func(a *Answers) {
+			a.Logins, a.LDAP.Addr, a.LDAP.Base, a.LDAP.TLS, a.OwnNamespace = []string{LoginLDAP}, "ldap.lan:389", "dc=lan", LDAPTLSNone, true
+		}, []string{"ldap-tls", "own-namespace"}},
+		{"a GitLab, a cache's account", func(a *Answers) {
+			a.Logins, a.GitLab = []string{LoginGitLab}, GitLab{URL: "https://git.lan", ClientID: "x", ClientSecretFile: "s"}
+			a.Cache.Domain, a.Cache.Username, a.Cache.PasswordFile = "hub.lan", "x", "p"
+		}, []string{"gitlab-url", "cache-username"}},
 		{"no delete", func(a *Answers) { a.Delete, a.OwnNamespace = false, true }, []string{"own-namespace"}},
 	} {
 		a := Defaults()

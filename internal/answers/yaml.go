@@ -391,17 +391,27 @@ func (a Answers) Marshal() []byte {
 }
 
 // relevant reports whether the key belongs into the file: settings of a storage only
-// with that storage.
+// with that storage, of a login only with that login, of the cache only with one.
 func (a Answers) relevant(key string) bool {
-	switch parent, _, _ := strings.Cut(key, "."); parent {
+	parent, _, nested := strings.Cut(key, ".")
+	used := false
+	switch parent {
 	case "s3":
-		return a.UsesS3() || a.S3 != Defaults().S3
+		used = a.UsesS3()
 	case "azure":
-		return a.Storage == StorageAzure || a.Azure != Defaults().Azure
+		used = a.Storage == StorageAzure
 	case "gcs":
-		return a.Storage == StorageGCS || a.GCS != Defaults().GCS
+		used = a.Storage == StorageGCS
+	case "cache":
+		used = a.HasCache()
+	case LoginLDAP, LoginOIDC, LoginGitHub, LoginGitLab, LoginGoogle:
+		used = a.HasLogin(parent)
+	default:
+		return true
 	}
-	return true
+	return used || !nested || slices.ContainsFunc(Fields(), func(f Field) bool {
+		return strings.HasPrefix(f.Key, parent+".") && f.Text(&a) != f.Default()
+	})
 }
 
 // yamlValue returns the field's value with what stands between it and the colon.

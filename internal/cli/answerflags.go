@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -95,13 +96,33 @@ func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
 			problems = append(problems, asProblems(err)...)
 		}
 	}
-	if len(problems) == 0 {
-		problems = ans.Validate()
-	}
+	problems = append(problems, remaining(ans, problems)...)
 	if len(problems) > 0 {
 		return ans, answersError(problems)
 	}
 	return ans, nil
+}
+
+// remaining returns what else is wrong with answers of which some were refused already:
+// their flags are left out, and where one of them decides which others matter, nothing
+// more is said, since it would be about an answer that nobody gave.
+func remaining(ans answers.Answers, refused answers.Problems) answers.Problems {
+	bad := map[string]bool{}
+	for _, p := range refused {
+		bad[p.Flag] = true
+	}
+	for _, flag := range []string{"runtime", flagEngine, "registry", "tls", "storage", "s3-provider", "azure-credentials", "login", "cache-domain"} {
+		if bad[flag] {
+			return nil
+		}
+	}
+	var out answers.Problems
+	for _, p := range ans.Validate() {
+		if !bad[p.Flag] {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func asProblems(err error) answers.Problems {
@@ -121,7 +142,7 @@ func answersError(err error) error {
 	var hints []string
 	for _, p := range asProblems(err) {
 		errs = append(errs, p)
-		if p.Hint != "" {
+		if p.Hint != "" && !slices.Contains(hints, p.Hint) {
 			hints = append(hints, p.Hint)
 		}
 	}

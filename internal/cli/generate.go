@@ -129,6 +129,19 @@ func (a *app) givenMaterial(r answers.Answers, m *scaffold.Material) error {
 	case answers.StorageGCS:
 		m.GCSKey = read("gcs-key-file", r.GCS.KeyFile)
 	}
+	m.LoginSecrets = map[string]secret.Text{}
+	for login, path := range map[string]string{
+		answers.LoginLDAP: r.LDAP.BindPasswordFile, answers.LoginOIDC: r.OIDC.ClientSecretFile, answers.LoginGitHub: r.GitHub.ClientSecretFile,
+		answers.LoginGitLab: r.GitLab.ClientSecretFile, answers.LoginGoogle: r.Google.ClientSecretFile,
+	} {
+		flag := login + "-client-secret-file"
+		if login == answers.LoginLDAP {
+			flag = "ldap-bind-password-file"
+		}
+		m.LoginSecrets[login] = secret.New(strings.TrimSpace(read(flag, path).Reveal()))
+	}
+	m.LDAPCA = []byte(read("ldap-ca-file", r.LDAP.CAFile).Reveal())
+	m.CachePassword = secret.New(strings.TrimSpace(read("cache-password-file", r.Cache.PasswordFile).Reveal()))
 	if r.TLS == answers.TLSFiles {
 		m.TLSCertPEM = []byte(read("tls-cert", r.TLSCert).Reveal())
 		m.TLSKeyPEM = read("tls-key", r.TLSKey)

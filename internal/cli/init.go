@@ -131,6 +131,7 @@ func (a *app) nextAfterInit(dir string, r answers.Answers) {
 		a.note("  docker compose cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt")
 		a.note("  sudo install -D -m 0644 ca.crt /etc/docker/certs.d/%s/ca.crt", r.Host())
 	}
+	a.nextLogins(r)
 	a.note("Rules to try before anybody logs in:")
 	a.note("  regctl-setup -C %s acl test %s library/nginx push", dir, r.Accounts()[0].Name)
 }

@@ -48,13 +48,23 @@ func Check(ctx context.Context, files []safefile.File) error {
 	c.paths()
 	c.compose(ctx)
 	auth := c.auth()
-	registry := c.registry()
+	registry := c.registry(PathRegistry)
+	var cache *configuration.Configuration
+	if _, ok := c.files[PathCache]; ok {
+		cache = c.registry(PathCache)
+	}
 	c.trust()
 	c.answers()
 	c.aclTests()
 	c.caddyfile()
 	if auth != nil && registry != nil {
-		c.agreement(auth, registry)
+		c.agreement(auth, PathRegistry, registry)
+	}
+	if auth != nil && cache != nil {
+		c.agreement(auth, PathCache, cache)
+		if cache.Proxy.RemoteURL == "" {
+			c.fault(PathCache, errors.New("no upstream: it would be a second registry"))
+		}
 	}
 	return errors.Join(c.faults...)
 }
@@ -157,6 +167,13 @@ func (c *checker) auth() *config.File {
 	for _, p := range []string{f.Token.Certificate, f.Token.Key} {
 		c.need(p)
 	}
+	for _, section := range f.Sections {
+		for i := 0; i+1 < len(section.Node.Content); i += 2 {
+			if k := section.Node.Content[i].Value; strings.HasSuffix(k, "_file") || k == "ca_certificate" {
+				c.need(section.Node.Content[i+1].Value)
+			}
+		}
+	}
 	return f
 }
 
@@ -208,35 +225,36 @@ func storageKeys(storage configuration.Storage) error {
 	return errors.Join(errs...)
 }
 
-func (c *checker) registry() *configuration.Configuration {
-	data, ok := c.need(PathRegistry)
+// registry reads a registry's configuration as the registry does, and more strictly.
+func (c *checker) registry(file string) *configuration.Configuration {
+	data, ok := c.need(file)
 	if !ok {
 		return nil
 	}
 	cfg, err := RegistryConfig(data)
 	if err != nil {
-		c.fault(PathRegistry, err)
+		c.fault(file, err)
 		return nil
 	}
 	if cfg.Storage.Type() == "" {
-		c.fault(PathRegistry, errors.New("no storage"))
+		c.fault(file, errors.New("no storage"))
 	}
 	if cfg.HTTP.Secret == "" {
-		c.fault(PathRegistry, errors.New("no http secret"))
+		c.fault(file, errors.New("no http secret"))
 	}
 	token, ok := cfg.Auth["token"]
 	if !ok {
-		c.fault(PathRegistry, errors.New("no token auth: the registry would be open to everybody"))
+		c.fault(file, errors.New("no token auth: the registry would be open to everybody"))
 		return nil
 	}
 	for _, k := range []string{"realm", "service", "issuer", "rootcertbundle", "jwks"} {
 		if s, ok := token[k].(string); !ok || s == "" {
-			c.fault(PathRegistry, fmt.Errorf("auth.token.%s: expected a text", k))
+			c.fault(file, fmt.Errorf("auth.token.%s: expected a text", k))
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(token)) {
 		if !slices.Contains([]string{"realm", "service", "issuer", "rootcertbundle", "jwks", "signingalgorithms", "autoredirect"}, k) {
-			c.fault(PathRegistry, fmt.Errorf("auth.token: unknown key %q", k))
+			c.fault(file, fmt.Errorf("auth.token: unknown key %q", k))
 		}
 	}
 	return cfg
@@ -420,14 +438,14 @@ func caddyBalance(text string) error {
 	return nil
 }
 
-// agreement compares what auth config and registry config say of each other.
-func (c *checker) agreement(auth *config.File, registry *configuration.Configuration) {
+// agreement compares what auth config and a registry's config say of each other.
+func (c *checker) agreement(auth *config.File, file string, registry *configuration.Configuration) {
 	token := registry.Auth["token"]
 	if token["issuer"] != auth.Token.Issuer {
-		c.fault(PathRegistry, fmt.Errorf("issuer %q, but the token server is %q", token["issuer"], auth.Token.Issuer))
+		c.fault(file, fmt.Errorf("issuer %q, but the token server is %q", token["issuer"], auth.Token.Issuer))
 	}
 	service, _ := token["service"].(string)
 	if !slices.Contains(auth.Extras.Services, service) {
-		c.fault(PathRegistry, fmt.Errorf("service %q, but the token server serves %q", service, auth.Extras.Services))
+		c.fault(file, fmt.Errorf("service %q, but the token server serves %q", service, auth.Extras.Services))
 	}
 }

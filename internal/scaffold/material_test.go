@@ -20,13 +20,15 @@ import (
 
 // Secrets of the test material. Each must turn up only where it belongs.
 const (
-	testHTTPSecret  = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-	testStoreKey    = "TESTSTOREACCESSKEY01"
-	testStoreSecret = "TestStoreSecretKey0123456789abcdefghijkl"
-	testAzure       = "dGVzdC1henVyZS1hY2NvdW50LWtleQ=="
-	testHash        = "$2y$10$YSouiTqTc36VcV80P8lKXOMGGQRnzoqjQLKg8oar7ZJ0EFil2DtxC"
-	testS3File      = "[default]\naws_access_key_id = TESTEXTERNALKEY00001\naws_secret_access_key = it's $ecret #1 \\ = \"x\"\n"
-	testGCSKey      = `{"type": "service_account", "client_email": "r@p.iam.gserviceaccount.com", "private_key": "TESTGCSPRIVATEKEY"}`
+	testHTTPSecret    = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+	testStoreKey      = "TESTSTOREACCESSKEY01"
+	testStoreSecret   = "TestStoreSecretKey0123456789abcdefghijkl"
+	testAzure         = "dGVzdC1henVyZS1hY2NvdW50LWtleQ=="
+	testHash          = "$2y$10$YSouiTqTc36VcV80P8lKXOMGGQRnzoqjQLKg8oar7ZJ0EFil2DtxC"
+	testS3File        = "[default]\naws_access_key_id = TESTEXTERNALKEY00001\naws_secret_access_key = it's $ecret #1 \\ = \"x\"\n"
+	testLoginSecret   = "TestLoginSecret-"
+	testCachePassword = "it's a $ecret: #1"
+	testGCSKey        = `{"type": "service_account", "client_email": "r@p.iam.gserviceaccount.com", "private_key": "TESTGCSPRIVATEKEY"}`
 )
 
 func readTestdata(t testing.TB, name string) []byte {
@@ -66,6 +68,16 @@ func testMaterial(t testing.TB, a answers.Answers) Material {
 	}
 	if a.Azure.SecretFile != "" {
 		m.AzureSecret = secret.New(testAzure)
+	}
+	m.LoginSecrets = map[string]secret.Text{}
+	for _, login := range a.Logins {
+		m.LoginSecrets[login] = secret.New(testLoginSecret + login)
+	}
+	if a.LDAP.CAFile != "" {
+		m.LDAPCA = readTestdata(t, "keys/tls.pem")
+	}
+	if a.Cache.PasswordFile != "" {
+		m.CachePassword = secret.New(testCachePassword)
 	}
 	if a.TLS == answers.TLSFiles {
 		m.TLSCertPEM = readTestdata(t, "keys/tls.pem")
@@ -224,6 +236,41 @@ func profiles() []profile {
 			public(a)
 			a.Storage = answers.StorageAzure
 			a.Azure = answers.Azure{Account: "acmeregistry", Container: "images", Credentials: answers.AzureDefault}
+		}},
+		{"login-ldap", func(a *answers.Answers) {
+			public(a)
+			a.Logins = []string{answers.LoginLDAP}
+			a.LDAP.Addr, a.LDAP.Base, a.LDAP.CAFile = "ldap.example.com:636", "ou=people,dc=example,dc=com", "ca.pem"
+			a.LDAP.BindDN, a.LDAP.BindPasswordFile = "cn=registry,ou=services,dc=example,dc=com", "password"
+			a.LDAP.Labels = []string{"team=memberOf+cn+lower", "role=employeeType"}
+			a.Teams = []answers.Team{{Name: "backend"}}
+		}},
+		{"login-pages", func(a *answers.Answers) {
+			public(a)
+			a.AuthDomain = "auth.example.com"
+			a.Logins = []string{answers.LoginOIDC, answers.LoginGitHub, answers.LoginGitLab, answers.LoginGoogle}
+			a.OIDC = answers.OIDC{Issuer: "https://login.example.com/realms/acme", ClientID: "registry", ClientSecretFile: "s",
+				UserClaim: "preferred_username", LabelClaims: []string{"groups"}, Scopes: []string{"openid", "profile"}}
+			a.GitHub = answers.GitHub{Organization: "acme", ClientID: "Iv1.0123456789abcdef", ClientSecretFile: "s", URL: "https://github.example.com/"}
+			a.GitLab = answers.GitLab{URL: "https://git.example.com", ClientID: "0123", ClientSecretFile: "s"}
+			a.Google = answers.Google{Domain: "example.com", ClientID: "1-2.apps.googleusercontent.com", ClientSecretFile: "s"}
+		}},
+		{"login-ldap-plain", func(a *answers.Answers) {
+			a.Logins = []string{answers.LoginLDAP, answers.LoginGitHub}
+			a.LDAP.Addr, a.LDAP.Base, a.LDAP.TLS = "10.0.0.7:389", "dc=example,dc=com", answers.LDAPTLSNone
+			a.GitHub = answers.GitHub{Organization: "acme", ClientID: "x", ClientSecretFile: "s"}
+		}},
+		{"cache-hub", func(a *answers.Answers) {
+			public(a)
+			a.Cache.Domain, a.Cache.Username, a.Cache.PasswordFile = "hub.example.com", "acme", "token"
+			a.AnonymousPull = answers.AnonymousAll
+			a.Storage, a.S3.Bucket, a.S3.Region = answers.StorageS3, "acme-registry", "eu-central-1"
+		}},
+		{"cache-two-domains", func(a *answers.Answers) {
+			public(a)
+			a.AuthDomain, a.Service = "auth.example.com", "Docker registry"
+			a.Cache.Domain, a.Cache.Upstream, a.Cache.TTL = "ghcr.example.com", "https://ghcr.io", "0"
+			a.AnonymousPull = "public/**"
 		}},
 		{"gcs-key", func(a *answers.Answers) {
 			public(a)

@@ -45,6 +45,9 @@ func Plan(a answers.Answers, m Material) ([]safefile.File, error) {
 	p.render("Caddyfile.tmpl", PathCaddyfile, modePublic)
 	p.render("registry-config.yml.tmpl", PathRegistry, modeSecret)
 	p.render("acl-tests.yml.tmpl", PathACLTests, modePublic)
+	if v.A.HasCache() {
+		p.render("cache-config.yml.tmpl", PathCache, modeSecret)
+	}
 	p.add(PathAnswers, modePublic, a.Marshal())
 	p.add(PathKey, modeSecret, []byte(m.AuthKeyPEM.Reveal()))
 	p.add(PathCert, modePublic, m.CertPEM)
@@ -108,6 +111,12 @@ func (p *planner) secrets(m Material) {
 	case p.view.GCSKey:
 		p.add(PathGCSKey, modeSecret, []byte(m.GCSKey.Reveal()))
 	}
+	for _, login := range loginSecrets(a) {
+		p.add(PathLoginSecret(login), modeSecret, []byte(m.LoginSecrets[login].Reveal()))
+	}
+	if p.view.LDAPCA {
+		p.add(PathLDAPCA, modePublic, m.LDAPCA)
+	}
 	if a.TLS == answers.TLSFiles {
 		p.add(PathTLSCert, modePublic, m.TLSCertPEM)
 		p.add(PathTLSKey, modeSecret, []byte(m.TLSKeyPEM.Reveal()))
@@ -144,6 +153,15 @@ type view struct {
 	HSTS            bool
 	CaddyKeepsState bool // whether /data holds something that must survive
 	CustomHTTPPort  bool
+
+	LoginPages     []string // paths of docker_auth's login pages, without the slash
+	LoginSecrets   []string // logins with a secret in secrets/auth
+	LDAPCA         bool
+	LDAPLabels     []answers.LDAPLabel
+	GitHubURL      string
+	GitLabURL      string
+	CachePassword  secret.Text
+	ServicePattern string // ACL pattern that the registry's service alone matches
 
 	HTTPSecret     secret.Text
 	AzureSecret    secret.Text
@@ -190,6 +208,7 @@ func newView(a answers.Answers, m Material) (*view, error) {
 	v.Ports = ports(a)
 	v.anonymous()
 	v.storage(m)
+	v.logins(m)
 	v.Cases = v.cases()
 	return v, v.check(m)
 }
@@ -314,6 +333,7 @@ func (v *view) check(m Material) error {
 	case a.Storage == answers.StorageAzure && a.Azure.Credentials != answers.AzureDefault && m.AzureSecret.IsZero():
 		add("the Azure secret is missing")
 	}
+	errs = append(errs, v.checkLogins(m)...)
 	if a.TLS == answers.TLSFiles {
 		errs = append(errs, checkTLSPair(a, m)...)
 	}
@@ -406,7 +426,7 @@ func checkTLSPair(a answers.Answers, m Material) []error {
 		return []error{fmt.Errorf("--tls-cert: %w", err)}
 	}
 	var errs []error
-	for _, host := range []string{a.Domain, a.AuthDomain} {
+	for _, host := range []string{a.Domain, a.AuthDomain, a.Cache.Domain} {
 		if host == "" {
 			continue
 		}

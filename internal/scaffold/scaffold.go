@@ -59,6 +59,8 @@ const (
 	PathDockerfile  = "engine/Dockerfile"
 	PathEngine      = "engine/regctl-setup"
 	PathCACerts     = "engine/ca-certificates.crt"
+	PathCache       = "conf/cache/config.yml"
+	PathLDAPCA      = "conf/auth/ldap_ca.pem"
 )
 
 // Modes of what is written.
@@ -96,7 +98,14 @@ type Material struct {
 	AzureSecret   secret.Text // account key or client secret
 	GCSKey        secret.Text // service account key (JSON)
 	TLSCertPEM    []byte      // for tls files
-	TLSKeyPEM     secret.Text // for tls files
+	LDAPCA        []byte      // for an LDAP login with a certificate authority of its own
+	CachePassword secret.Text // of the cache's account at its upstream
+
+	// LoginSecrets holds the bind password of ldap and the client secrets of the other external
+	// logins, by the login's name.
+	LoginSecrets map[string]secret.Text
+
+	TLSKeyPEM secret.Text // for tls files
 
 	EngineBinary []byte // this program, for which CheckEngine holds; for engine bundled (optional when embedded)
 	CACerts      []byte // public certificate authorities for that image; may be empty
@@ -125,6 +134,15 @@ func Dirs(a answers.Answers) map[string]fs.FileMode {
 	}
 	if a.Engine == answers.EngineBundled {
 		dirs["engine"] = modeDir
+	}
+	if len(loginSecrets(a)) > 0 {
+		dirs["secrets/auth"] = modeDir
+	}
+	if len(loginPages(a)) > 0 {
+		dirs["data/auth"] = modeDir
+	}
+	if a.HasCache() {
+		dirs["conf/cache"], dirs["data/cache"] = modeDir, modeDir
 	}
 	return dirs
 }

@@ -84,13 +84,15 @@ func TestPlanLeavesMaterialAlone(t *testing.T) {
 func TestSecretsStayInTheirFiles(t *testing.T) {
 	t.Parallel()
 	canaries := map[string][]string{
-		testHTTPSecret:           {PathRegistry},
+		testHTTPSecret:           {PathRegistry, PathCache},
 		testHash:                 {PathAuth},
 		testStoreKey:             {PathS3Keys, PathVersityGW, PathMinIOUser},
 		testStoreSecret:          {PathS3Keys, PathVersityGW, PathMinIOSecret},
 		testAzure:                {PathRegistry},
 		"TESTEXTERNALKEY00001":   {PathS3Keys},
 		"TESTGCSPRIVATEKEY":      {PathGCSKey},
+		testLoginSecret:          {PathLoginSecret("ldap"), PathLoginSecret("oidc"), PathLoginSecret("github"), PathLoginSecret("gitlab"), PathLoginSecret("google")},
+		"a $ecret: #1":           {PathCache},
 		"-----BEGIN PRIVATE KEY": {PathKey, PathTLSKey},
 	}
 	var mu = make(chan struct{}, 1)
@@ -174,6 +176,8 @@ func TestH5ComposeIsHardened(t *testing.T) {
 			want = append(want, "s3")
 		case a.BundlesStore():
 			want = []string{"auth", "caddy", "minio", "registry"}
+		case a.HasCache():
+			want = []string{"auth", "cache", "caddy", "registry"}
 		}
 		if got := p.ServiceNames(); !slices.Equal(got, want) {
 			t.Errorf("services %q, want %q", got, want)
@@ -184,13 +188,13 @@ func TestH5ComposeIsHardened(t *testing.T) {
 				t.Errorf("%s runs as %q", name, s.User)
 			}
 			for _, v := range s.Volumes {
-				if v.Type == types.VolumeTypeBind && v.Target != "/data" && v.Target != "/var/lib/registry" && !v.ReadOnly {
+				if v.Type == types.VolumeTypeBind && v.Target != "/data" && v.Target != "/var/lib/registry" && v.Target != "/srv/deployment/data/auth" && !v.ReadOnly {
 					t.Errorf("%s may write to %s", name, v.Source)
 				}
 			}
 		}
 		for net := range p.Services["auth"].Networks {
-			if net != "backend" {
+			if net != "backend" && (net != "egress" || len(a.Logins) == 0) {
 				t.Errorf("auth is in network %s", net)
 			}
 		}
