@@ -111,10 +111,15 @@ type BusyError struct {
 	RetryAfter time.Duration
 	// Full is true when there was no room to wait, false when the wait was too long.
 	Full bool
+	// For is what was waited for, where it was no password check.
+	For string
 }
 
 // Error says why no turn came.
 func (e *BusyError) Error() string {
+	if e.For != "" {
+		return "waited too long for " + e.For
+	}
 	if e.Full {
 		return "too many password checks waiting"
 	}
@@ -183,6 +188,7 @@ type waiter struct {
 	since      time.Time
 	ready      chan struct{} // closed once resolved
 	resolved   bool
+	yielded    bool  // no longer counted among those that run
 	err        error // why not; nil: it may run
 	pairRec    *record
 	addrRec    *record
@@ -245,6 +251,13 @@ func (g *Guard) Stats() GuardStats {
 // counts as a failure; nil makes the credentials familiar. Where check does not run, the
 // error is a [*LimitError], a [*BusyError] or ctx's.
 func (g *Guard) Do(ctx context.Context, a Attempt, check func() error) error {
+	return g.DoYielding(ctx, a, func(func()) error { return check() })
+}
+
+// DoYielding is [Guard.Do] for a check that computes no more hashes once it has called
+// yield: somebody else's may then begin, so that a slow backend holds nobody up who does
+// not need it. Until it ends the check still counts as a failure of its client.
+func (g *Guard) DoYielding(ctx context.Context, a Attempt, check func(yield func()) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -260,8 +273,19 @@ func (g *Guard) Do(ctx context.Context, a Attempt, check func() error) error {
 	}
 	err = errUnfinished
 	defer func() { g.done(w, id, err) }()
-	err = check()
+	err = check(func() { g.yield(w) })
 	return err
+}
+
+// yield gives w's turn back before w has ended.
+func (g *Guard) yield(w *waiter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !w.yielded {
+		w.yielded = true
+		g.running--
+		g.dispatch()
+	}
 }
 
 // errUnfinished stands for a check that panicked: neither good nor bad.
@@ -471,7 +495,9 @@ func (g *Guard) resolve(w *waiter, err error) {
 }
 
 func (g *Guard) release(w *waiter) {
-	g.running--
+	if !w.yielded {
+		g.running--
+	}
 	w.pairRec.running--
 	w.addrRec.running--
 }

@@ -556,3 +556,42 @@ func TestForgiveForgetsFailures(t *testing.T) {
 		}
 	})
 }
+
+// A check that waits for a slow backend holds no turn, but still counts as a failure of its
+// client until it has ended.
+func TestYield(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := authn.NewGuard(authn.GuardOptions{Concurrent: 1, FailuresPerPair: 2})
+		var wg sync.WaitGroup
+		end := make(chan struct{})
+		for range 2 {
+			wg.Go(func() {
+				_ = g.DoYielding(t.Context(), attempt("slow", "x", "192.0.2.7"), func(yield func()) error {
+					yield()
+					yield() // once is enough
+					<-end
+					return authn.ErrWrongPassword
+				})
+			})
+		}
+		synctest.Wait()
+		if s := g.Stats(); s.Running != 0 || s.Waiting != 0 {
+			t.Errorf("while two wait elsewhere: %+v", s)
+		}
+		if err := g.Do(t.Context(), attempt("other", "x", "192.0.2.7"), slow(time.Second, nil)); err != nil {
+			t.Errorf("another account meanwhile: %v", err)
+		}
+		ran := false
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := g.Do(ctx, attempt("slow", "y", "192.0.2.7"), func() error { ran = true; return nil }); err == nil || ran {
+			t.Errorf("a third guess beside two undecided ones: %v, ran %v", err, ran)
+		}
+		close(end)
+		wg.Wait()
+		if s := g.Stats(); s.Running != 0 || s.Checked != 3 {
+			t.Errorf("in the end %+v", s)
+		}
+	})
+}
