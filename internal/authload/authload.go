@@ -33,6 +33,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/authn"
 	"github.com/regctl-setup/regctl-setup/internal/authserver"
 	"github.com/regctl-setup/regctl-setup/internal/config"
+	"github.com/regctl-setup/regctl-setup/internal/extprog"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
 	"github.com/regctl-setup/regctl-setup/internal/secret"
 	"github.com/regctl-setup/regctl-setup/internal/token"
@@ -53,6 +54,9 @@ type Options struct {
 	Now func() time.Time
 	// Rand is the source of keys and token ids; nil: crypto/rand.
 	Rand io.Reader
+	// Programs runs what ext_auth and ext_authz name; nil: a pool of its own for each
+	// load. A [Loader] uses one for all of its loads.
+	Programs *extprog.Pool
 }
 
 // Loader loads the same config again and again, as a server does that reloads. It is
@@ -65,7 +69,16 @@ type Loader struct {
 }
 
 // NewLoader returns a loader that has loaded nothing yet.
-func NewLoader(o Options) *Loader { return &Loader{o: o} }
+func NewLoader(o Options) *Loader {
+	if o.Programs == nil {
+		o.Programs = extprog.NewPool()
+	}
+	return &Loader{o: o}
+}
+
+// Close kills the external programs that the loaded states still run, and lets no more
+// begin. It is for the end of the process.
+func (l *Loader) Close() { l.o.Programs.Close() }
 
 // Load is what [authserver.Options] wants.
 func (l *Loader) Load(ctx context.Context) (*authserver.State, error) {
@@ -108,9 +121,11 @@ func Load(o Options) (*authserver.State, *config.File, error) {
 	}
 	f, problems := config.Parse(o.ConfigPath, data)
 	if f != nil {
-		problems = append(problems, f.Unserved(nil)...)
+		problems = append(problems, f.Unserved()...)
 		problems = append(problems, notServedYet(f)...)
 	}
+	programs, missing := findPrograms(o, f)
+	problems = append(problems, missing...)
 	if len(problems) > 0 {
 		return nil, f, problems
 	}
@@ -123,7 +138,7 @@ func Load(o Options) (*authserver.State, *config.File, error) {
 	// Before and after: a state made of files that changed in between would be of no
 	// moment that ever was.
 	before := authserver.FingerprintFiles(sources)
-	st, err := build(o, f)
+	st, err := build(o, f, programs)
 	if err != nil {
 		return nil, f, err
 	}
@@ -203,7 +218,7 @@ func notServedYet(f *config.File) config.Problems {
 }
 
 // build makes the state of a config that is in order.
-func build(o Options, f *config.File) (*authserver.State, error) {
+func build(o Options, f *config.File, programs map[string]extprog.Program) (*authserver.State, error) {
 	certPath, keyPath := f.SigningPair()
 	pair, err := keys.LoadPair(o.resolve(keyPath), o.resolve(certPath), keys.LoadOptions{AllowReadableKey: f.Extras.AllowReadableKey})
 	if err != nil {
@@ -264,6 +279,7 @@ func build(o Options, f *config.File) (*authserver.State, error) {
 		},
 		AuditRequired: x.Audit == "required",
 	}
+	addPrograms(st, o, f, programs)
 	if x.HasTrustedProxies {
 		// An empty list trusts nobody, which is not the same as none.
 		st.RealIP.Trusted = append([]netip.Prefix{}, x.TrustedProxies...)
@@ -273,6 +289,55 @@ func build(o Options, f *config.File) (*authserver.State, error) {
 	}
 	st.Warnings = append(st.Warnings, issuer.Warnings()...)
 	return st, nil
+}
+
+// findPrograms looks for the programs that the sections name. What can't be run is a
+// problem of the config: better found now than by the first client.
+func findPrograms(o Options, f *config.File) (map[string]extprog.Program, config.Problems) {
+	if f == nil {
+		return nil, nil
+	}
+	programs := map[string]extprog.Program{}
+	var problems config.Problems
+	for _, s := range f.Sections {
+		if s.Program == nil || s.Program.Command == "" {
+			continue
+		}
+		path, err := extprog.Find(s.Program.Command, o.resolve)
+		if err != nil {
+			p := config.Problem{
+				File: s.Program.Pos.File, Line: s.Program.Pos.Line, Column: s.Program.Pos.Column, Code: config.CodeProgram,
+				Msg: fmt.Sprintf("%s.command: the program %v", s.Name, err),
+			}
+			var fe *extprog.FindError
+			if errors.As(err, &fe) {
+				p.Hint = fe.Remedy
+			}
+			problems = append(problems, p)
+			continue
+		}
+		programs[s.Name] = extprog.Program{Name: s.Name, Path: path, Args: s.Program.Args}
+	}
+	return programs, problems
+}
+
+// addPrograms puts the programs behind the config's own users and entries.
+func addPrograms(st *authserver.State, o Options, f *config.File, programs map[string]extprog.Program) {
+	pool := o.Programs
+	if pool == nil {
+		pool = extprog.NewPool()
+	}
+	l := &f.Extras.Limits
+	limits := extprog.Limits{Timeout: l.ProgramTimeout, Concurrent: l.Programs, Wait: l.ProgramQueue}
+	if prog, ok := programs["ext_auth"]; ok {
+		login := extprog.NewLogin(pool, prog, limits)
+		login.Now = o.Now
+		login.Expires = func(account string) time.Time { return f.Extras.Users[account].Expires }
+		st.Authenticators = append(st.Authenticators, login)
+	}
+	if prog, ok := programs["ext_authz"]; ok {
+		st.Authorizers = append(st.Authorizers, extprog.NewRules(pool, prog, limits))
+	}
 }
 
 // users are the config's users as the authenticator wants them.
@@ -305,7 +370,7 @@ func serverTLS(o Options, f *config.File) (*tls.Config, error) {
 	if f.Server.Certificate == "" {
 		return nil, nil //nolint:nilnil // no TLS is no error
 	}
-	pair, err := keys.LoadPair(o.resolve(f.Server.Key), o.resolve(f.Server.Certificate), keys.LoadOptions{AllowReadableKey: f.Extras.AllowReadableKey})
+	pair, err := keys.LoadPair(o.resolve(f.Server.Key), o.resolve(f.Server.Certificate), keys.LoadOptions{AllowReadableKey: f.Extras.AllowReadableKey, TLS: true})
 	if err != nil {
 		return nil, fmt.Errorf("server pair: %w", err)
 	}

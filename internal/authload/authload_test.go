@@ -23,8 +23,8 @@ func TestLoadErrors(t *testing.T) {
 		want []string // in the message
 	}{
 		"all problems at once": {
-			strings.Replace(house, "name: \"public/*\"", "nmae: \"public/*\"", 1) + "ldap_auth: {addr: \"x:389\"}\next_auth: {command: /bin/true}\nusres: {}\n",
-			[]string{"auth-server.yml:11:", "nmae", "auth-server.yml:12:", `"ldap_auth"`, "auth-server.yml:13:", `"ext_auth"`, "auth-server.yml:14:", "usres"},
+			strings.Replace(house, "name: \"public/*\"", "nmae: \"public/*\"", 1) + "ldap_auth: {addr: \"x:389\"}\next_auth: {command: /nonexistent/login}\nusres: {}\n",
+			[]string{"auth-server.yml:11:", "nmae", "auth-server.yml:12:", `"ldap_auth"`, `auth-server.yml:13:21: ext_auth.command: the program "/nonexistent/login" does not exist`, "auth-server.yml:14:", "usres"},
 		},
 		"plugin":              {house + "plugin_authn: {plugin_path: x.so}\n", []string{"auth-server.yml:12:1", "plugin_authn"}},
 		"refresh tokens":      {house + "x-regctl-setup: {refresh_tokens: true}\n", []string{"auth-server.yml:12:", "refresh_tokens"}},

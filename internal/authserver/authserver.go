@@ -45,6 +45,17 @@ type TokenIssuer interface {
 	Issue(token.Request) (token.Token, error)
 }
 
+// Authorizer decides what the policy has no entry for.
+type Authorizer interface {
+	// Authorize returns what is granted of the request's actions. matched is false when
+	// it has nothing to say, and the next one is asked. The error is ctx's when that
+	// ended, an [*authn.BusyError], or says why the answer can't be had: then the whole
+	// request fails.
+	Authorize(ctx context.Context, req *acl.Request) (granted []string, matched bool, err error)
+	// Name is the config's section, for the record of the decision.
+	Name() string
+}
+
 // State is all that the server takes from its configuration. Once handed over it never
 // changes.
 type State struct {
@@ -57,7 +68,10 @@ type State struct {
 	Expiration, PullExpiration, PushExpiration time.Duration
 	// Policy decides.
 	Policy *acl.Policy
-	// Authenticators are asked in this order.
+	// Authorizers are asked in this order where no entry of the policy matches.
+	Authorizers []Authorizer
+	// Authenticators are asked in this order. Those behind the first compute no hashes:
+	// the guard lets others in while they are asked.
 	Authenticators []authn.Authenticator
 	// Services are the audiences that tokens are signed for; nil: any.
 	Services []string

@@ -204,7 +204,9 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 	if st.Services != nil && !slices.Contains(st.Services, req.service) {
 		return nil, malformed("unknown service %s", strconv.Quote(req.service))
 	}
-	ctx := r.Context()
+	// A backend may take its time, but not longer than the answer can still be sent.
+	ctx, cancel := context.WithTimeoutCause(r.Context(), st.Listen.withDefaults().WriteTimeout*9/10, errSlowBackend)
+	defer cancel()
 	id, err := s.authenticate(ctx, st, req, st.RealIP.limitedBy(r.Header, d.Peer, addr))
 	if err != nil {
 		return nil, authRefusal(ctx, err)
@@ -213,7 +215,7 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 
 	access, err := s.decide(ctx, st, id, req, addr, d)
 	if err != nil {
-		return nil, &refusal{status: statusGone, reason: "the client left"}
+		return nil, backendRefusal(ctx, err, "the access could not be decided")
 	}
 	lifetime := st.lifetime(access)
 	tok, err := st.Issuer.Issue(token.Request{Subject: id.Account, Audience: req.service, Access: access, Lifetime: lifetime})
@@ -272,7 +274,8 @@ func (s *Server) authenticate(ctx context.Context, st *State, req *tokenRequest,
 		return authn.Identity{}, errNoCredentials
 	}
 	var id authn.Identity
-	err := s.guard.Do(ctx, authn.Attempt{Account: req.account, Password: req.password, Addr: addr}, func() error {
+	attempt := authn.Attempt{Account: req.account, Password: req.password, Addr: addr}
+	err := s.guard.DoYielding(ctx, attempt, func(yield func()) error {
 		// Of many clients that came at once with the same credentials, all but the first
 		// find the answer here.
 		var ok bool
@@ -280,7 +283,10 @@ func (s *Server) authenticate(ctx context.Context, st *State, req *tokenRequest,
 			return nil
 		}
 		err := authn.ErrNoSuchUser
-		for _, a := range st.Authenticators {
+		for i, a := range st.Authenticators {
+			if i > 0 {
+				yield() // only the first, the config's own users, computes hashes
+			}
 			if id, err = a.Authenticate(ctx, req.account, req.password); !errors.Is(err, authn.ErrNoSuchUser) {
 				break
 			}
@@ -308,24 +314,37 @@ func (st *State) recall(req *tokenRequest) (authn.Identity, bool) {
 // same one.
 func authRefusal(ctx context.Context, err error) *refusal {
 	var limit *authn.LimitError
-	var busy *authn.BusyError
 	switch {
 	case errors.As(err, &limit):
 		return &refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", msg: limit.Error(), retry: int(limit.RetryAfter / time.Second)}
-	case errors.As(err, &busy):
-		return &refusal{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", msg: "too many logins at once; try again",
-			retry: int(busy.RetryAfter / time.Second), reason: busy.Error()}
 	case errors.Is(err, errNoCredentials):
 		return &refusal{status: http.StatusUnauthorized, code: "UNAUTHORIZED", msg: "authentication required", challenge: true, reason: "no credentials"}
 	case authn.Refused(err):
 		return unusable(err.Error())
+	}
+	return backendRefusal(ctx, err, "the login could not be checked")
+}
+
+// errSlowBackend ends a request whose answer would come too late to be sent.
+var errSlowBackend = errors.New("the answer did not come in time")
+
+// backendRefusal is the answer where a login or rules could not be asked; msg is what the
+// client is told then.
+func backendRefusal(ctx context.Context, err error, msg string) *refusal {
+	var busy *authn.BusyError
+	switch {
+	case errors.As(err, &busy):
+		return &refusal{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", msg: "too many requests at once; try again",
+			retry: int(busy.RetryAfter / time.Second), reason: busy.Error()}
+	case errors.Is(context.Cause(ctx), errSlowBackend):
+		return &refusal{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", msg: msg + " in time; try again", retry: 5, reason: errSlowBackend.Error()}
 	case ctx.Err() != nil:
 		return &refusal{status: statusGone, reason: "the client left"}
 	}
-	return &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "the login could not be checked", reason: err.Error()}
+	return &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: msg, reason: err.Error()}
 }
 
-// decide asks the policy for each scope on its own.
+// decide asks the policy, and then the authorizers, for each scope on its own.
 func (s *Server) decide(ctx context.Context, st *State, id authn.Identity, req *tokenRequest, addr netip.Addr, d *Decision) ([]token.Access, error) {
 	access := make([]token.Access, 0, len(req.scopes))
 	d.Scopes = make([]ScopeDecision, 0, len(req.scopes))
@@ -335,14 +354,21 @@ func (s *Server) decide(ctx context.Context, st *State, id authn.Identity, req *
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		dec := st.Policy.Decide(&acl.Request{
+		question := acl.Request{
 			Account: id.Account, Type: sc.Type, Name: sc.Name, Service: req.service,
 			Labels: id.Labels, IP: addr, Actions: sc.Actions,
-		}, nil)
+		}
+		dec := st.Policy.Decide(&question, nil)
 		sd := ScopeDecision{Type: sc.Type, Class: sc.Class, Name: sc.Name, Asked: sc.Actions}
 		if dec.Index >= 0 && dec.Index < len(entries) {
 			e := &entries[dec.Index]
 			sd.Entry, sd.File, sd.Line, sd.Comment = dec.Index+1, e.Pos.File, e.Pos.Line, e.Comment
+		}
+		if dec.Index < 0 && dec.Err == nil {
+			var err error
+			if dec.Granted, sd.Authorizer, err = st.authorize(ctx, &question); err != nil {
+				return nil, err
+			}
 		}
 		switch {
 		case dec.Err != nil:
@@ -371,6 +397,21 @@ func (s *Server) decide(ctx context.Context, st *State, id authn.Identity, req *
 		d.Result = ResultDenied
 	}
 	return access, nil
+}
+
+// authorize asks those that decide where no entry of the policy matched, and names the one
+// that did.
+func (st *State) authorize(ctx context.Context, req *acl.Request) (granted []string, by string, err error) {
+	for _, a := range st.Authorizers {
+		granted, matched, err := a.Authorize(ctx, req)
+		if err != nil {
+			return nil, a.Name(), err
+		}
+		if matched {
+			return granted, a.Name(), nil
+		}
+	}
+	return nil, "", nil
 }
 
 // lifetime is that of a token with this access.

@@ -121,6 +121,7 @@ func (s *Server) logDecision(ctx context.Context, d *Decision) {
 		if n == 1 && d.Scopes[0].Entry > 0 {
 			attrs = append(attrs, slog.Int("entry", d.Scopes[0].Entry), slog.Int("line", d.Scopes[0].Line))
 		}
+		text("authorizer", d.Scopes[0].Authorizer, 32)
 	}
 	text("client_id", d.ClientID, maxFreeField)
 	text("user_agent", d.UserAgent, maxFreeField)

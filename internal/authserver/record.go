@@ -63,6 +63,8 @@ type ScopeDecision struct {
 	File    string
 	Line    int
 	Comment string
+	// Authorizer is the section that decided in place of an entry, as "ext_authz".
+	Authorizer string
 	// Err is set where a pattern broke and the scope was denied for it.
 	Err string
 }

@@ -19,7 +19,10 @@ func (a *app) printACLAnswer(d *deployment.Deployment, p *acl.Policy, ans *aclAn
 		what = j.Type + ":" + j.Name
 	}
 	verdict := "allowed"
-	if !j.Allowed {
+	switch {
+	case ans.undecided:
+		verdict = "not decided"
+	case !j.Allowed:
 		verdict = "denied"
 	}
 	a.out("%s: %s %s %s", verdict, who, strings.Join(j.Requested, ","), what)
@@ -34,7 +37,7 @@ func (a *app) printACLAnswer(d *deployment.Deployment, p *acl.Policy, ans *aclAn
 	if i := ans.decision.Index; i >= 0 {
 		e := entries[i]
 		a.out("  entry %d decides, %s:%d%s: actions [%s]", i+1, d.Rel(e.Pos.File), e.Pos.Line, quotedComment(e.Comment), strings.Join(e.Actions, ", "))
-	} else if ans.decision.Err == nil {
+	} else if ans.decision.Err == nil && !ans.undecided {
 		a.out("  no entry matches, and what no entry matches is denied")
 	}
 	if explain {

@@ -236,6 +236,7 @@ type aclAnswer struct {
 	granted   []string // by every address
 	steps     []acl.Step
 	ipEntries []int // entries (0-based) with an ip field, where the answer hangs on the address
+	undecided bool  // rules that live elsewhere decide
 	json      aclTestJSON
 }
 
@@ -293,6 +294,9 @@ func (ans *aclAnswer) fill(file *config.File, req *acl.Request, reason string) {
 		reason = ans.decision.Err.Error()
 	} else if len(ans.ipEntries) > 0 {
 		reason = fmt.Sprintf("the answer depends on the client's address (%s): ask with --ip", entryNumbers(ans.ipEntries))
+	} else if rules := file.ExternalRules(); ans.decision.Index < 0 && len(rules) > 0 {
+		ans.undecided = true
+		reason = fmt.Sprintf("no entry matches, so that %s decides, which only the token server asks", strings.Join(rules, ", then "))
 	}
 	ans.json = aclTestJSON{
 		Allowed: len(ans.granted) == len(req.Actions), User: req.Account, Type: req.Type, Name: req.Name, Service: req.Service,

@@ -18,6 +18,9 @@ func (a *app) analyze(ctx context.Context, f *config.File, d *deployment.Deploym
 	if err != nil {
 		return nil, err
 	}
+	if rules := f.ExternalRules(); len(rules) > 0 {
+		a.note("note: only the entries of acl are looked at; what none of them matches is decided by %s", strings.Join(rules, ", then "))
+	}
 	u, err := a.universe(ctx, f, d)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -174,7 +175,13 @@ func (a *app) policyTests(ctx context.Context, d *deployment.Deployment, f *conf
 
 // serve listens and answers until ctx ends.
 func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Level) error {
-	defer onSecondSignal(func() { os.Exit(exitOK) })()
+	var programs atomic.Pointer[authload.Loader]
+	defer onSecondSignal(func() {
+		if loader := programs.Load(); loader != nil {
+			loader.Close()
+		}
+		os.Exit(exitOK)
+	})()
 	log, logState, closeLog := a.serviceLog(level)
 	defer closeLog()
 	harden(log)
@@ -187,6 +194,8 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	if err != nil {
 		return err
 	}
+	defer loader.Close()
+	programs.Store(loader)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	status := func() string {

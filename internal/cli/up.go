@@ -168,6 +168,7 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	if err != nil {
 		return err
 	}
+	defer loader.Close()
 	srv, err := embedded.New(embedded.Options{
 		Addr: addr, ConfigPath: d.Path(deployment.RegistryConfig), DataDir: d.Path(deployment.DataDir),
 		TrustBundle: d.Path(deployment.TrustBundle), JWKS: d.Path(deployment.JWKS),

@@ -297,7 +297,10 @@ type Limits struct {
 	BcryptQueue       time.Duration // longest wait for one of them
 	FailuresPerUser   int           // wrong passwords a minute for one account from one address
 	FailuresPerClient int           // wrong passwords a minute from one address
-	LabelCombinations int           // of label values tried for one pattern
+
+	Programs       int           // runs of external programs at once
+	ProgramQueue   time.Duration // longest wait for one of them
+	ProgramTimeout time.Duration // longest run
 }
 
 // DefaultLimits returns the limits of a config that sets none.
@@ -308,7 +311,7 @@ func DefaultLimits() Limits {
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		Connections: 4096, ConnectionsPerAddress: 512,
 		BcryptQueue: 2 * time.Second, FailuresPerUser: 10, FailuresPerClient: 20,
-		LabelCombinations: 1000,
+		Programs: 16, ProgramQueue: 2 * time.Second, ProgramTimeout: 10 * time.Second,
 	}
 }
 
@@ -326,6 +329,18 @@ type Section struct {
 	Pos acl.Pos
 	// Node is the section's value, aliases resolved at the top.
 	Node *yaml.Node
+	// Program is what ext_auth or ext_authz runs; nil in any other section.
+	Program *Program
+}
+
+// Program is an external program as a section names it.
+type Program struct {
+	// Command is a path, or a name without a slash that is looked for in PATH.
+	Command string
+	// Args are the arguments behind it; no shell reads them.
+	Args []string
+	// Pos is where the command stands.
+	Pos acl.Pos
 }
 
 // Section returns the external section of that name; false when the file has none.
@@ -346,6 +361,18 @@ func (f *File) HasExternalLogin() bool {
 		}
 	}
 	return false
+}
+
+// ExternalRules returns the names of the sections that decide what no entry of the acl does; nil
+// when the file has none.
+func (f *File) ExternalRules() []string {
+	var names []string
+	for _, s := range f.Sections {
+		if !s.Login {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // Position returns where the value at a path of map keys stands, for messages about it: the key's

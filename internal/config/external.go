@@ -11,6 +11,8 @@ import (
 type externalSection struct {
 	section
 	login bool
+	// program is set for a section that names a program, which our own server runs, too.
+	program bool
 }
 
 // external returns what is known of an external section; false for any other name. Keys are those
@@ -21,7 +23,7 @@ func external(name string) (externalSection, bool) {
 		"http_timeout", "revalidate_after", "registry_url"}
 	with := func(more ...string) []string { return append(more, tokens...) }
 	var keys []string
-	login := true
+	login, program := true, false
 	switch name {
 	case "google_auth":
 		keys = with("domain")
@@ -38,7 +40,7 @@ func external(name string) (externalSection, bool) {
 	case "xorm_auth":
 		keys = []string{"database_type", "conn_string"}
 	case "ext_auth":
-		keys = []string{"command", "args"}
+		keys, program = []string{"command", "args"}, true
 	case "plugin_authn":
 		keys = []string{"plugin_path"}
 	case "acl_mongo":
@@ -46,7 +48,7 @@ func external(name string) (externalSection, bool) {
 	case "acl_xorm":
 		keys, login = []string{"database_type", "conn_string", "cache_ttl"}, false
 	case "ext_authz":
-		keys, login = []string{"command", "args"}, false
+		keys, login, program = []string{"command", "args"}, false, true
 	case "plugin_authz":
 		keys, login = []string{"plugin_path"}, false
 	case "casbin_authz":
@@ -54,7 +56,7 @@ func external(name string) (externalSection, bool) {
 	default:
 		return externalSection{}, false
 	}
-	return externalSection{section{where: name, keys: keys}, login}, true
+	return externalSection{section{where: name, keys: keys}, login, program}, true
 }
 
 // external records an external section. Its keys are checked for repeats, which are errors as
@@ -70,6 +72,10 @@ func (w *walker) external(p pair, known externalSection) {
 		return
 	}
 	w.f.Sections = append(w.f.Sections, Section{Name: known.where, Login: known.login, Pos: w.pos(p.key), Node: val})
+	if known.program {
+		w.f.Sections[len(w.f.Sections)-1].Program = w.program(p, val, known)
+		return
+	}
 	for _, k := range w.pairs(val, s, true, nil) {
 		if !known.has(k.name) {
 			shown, hint, _ := known.explain(k.name)
@@ -77,6 +83,45 @@ func (w *walker) external(p pair, known externalSection) {
 		}
 	}
 	w.repeats(val, s)
+}
+
+// program reads a section that names a program. It decides who may do what, so that it is checked
+// like our own settings: with a mistyped args the program would be asked another question.
+func (w *walker) program(at pair, val *yaml.Node, known externalSection) *Program {
+	prog := &Program{Pos: w.pos(at.key)}
+	seen := false
+	for _, k := range w.pairs(val, subject{format: known.where}, true, nil) {
+		s := subject{format: known.where + "." + k.name}
+		switch k.name {
+		case "command":
+			seen, prog.Pos = true, w.pos(k.val)
+			text, ok := w.scalar(k.val, s)
+			switch {
+			case ok && text != "" && strings.IndexByte(text, 0) < 0:
+				prog.Command = text
+			case ok, isNull(w.deref(k.val)):
+				w.problem(k.val, Problem{Code: CodeBadValue, Msg: fmt.Sprintf("%s: expected the program's path", s)})
+			}
+		case "args":
+			hint := ""
+			if n := w.deref(k.val); n.Kind == yaml.ScalarNode && !isNull(n) {
+				hint = "no shell reads the arguments; write each as an element: args: [\"--flag\", \"value\"]"
+			}
+			args, _ := w.list(k.val, s, hint)
+			for _, arg := range args {
+				if strings.IndexByte(arg, 0) >= 0 {
+					w.problem(k.val, Problem{Code: CodeBadValue, Msg: fmt.Sprintf("%s: an argument holds a NUL", s)})
+				}
+			}
+			prog.Args = args
+		default:
+			w.unknown(k, &known.section)
+		}
+	}
+	if !seen {
+		w.problem(at.key, Problem{Code: CodeMissingKey, Msg: fmt.Sprintf("%s has no command", known.where), Hint: known.where + ": {command: PATH, args: [...]}"})
+	}
+	return prog
 }
 
 // repeats reports repeated keys in the maps below n, however deep, aliases left out.
@@ -93,31 +138,21 @@ func (w *walker) repeats(n *yaml.Node, s subject) {
 	}
 }
 
-// externalRules reports whether a section with rules other than acl is there.
-func (w *walker) externalRules() bool {
-	for _, s := range w.f.Sections {
-		if !s.Login {
-			return true
-		}
-	}
-	return false
-}
-
-// Unserved returns an error for each external section that is not in served, naming it. Go plugins
-// are never served: a .so file must be built with the very compiler and modules of the server.
-func (f *File) Unserved(served map[string]bool) Problems {
+// Unserved returns an error for each external section that our own server does not serve, naming
+// it. Go plugins never will be: a .so file must be built with the very compiler and modules of the
+// server.
+func (f *File) Unserved() Problems {
 	var ps []Problem
 	for _, s := range f.Sections {
 		p := Problem{File: s.Pos.File, Line: s.Pos.Line, Column: s.Pos.Column}
-		switch s.Name {
-		case "plugin_authn":
+		switch {
+		case s.Name == "plugin_authn":
 			p.Code, p.Msg, p.Hint = CodePlugin, "plugin_authn: Go plugins are not loaded by this server", "make it a program, and use ext_auth"
-		case "plugin_authz":
+		case s.Name == "plugin_authz":
 			p.Code, p.Msg, p.Hint = CodePlugin, "plugin_authz: Go plugins are not loaded by this server", "make it a program, and use ext_authz"
+		case s.Program != nil:
+			continue
 		default:
-			if served[s.Name] {
-				continue
-			}
 			p.Code, p.Msg = CodeNotServed, fmt.Sprintf("section %q is not served by this server", s.Name)
 			p.Hint = "run docker_auth for it, or remove the section"
 		}

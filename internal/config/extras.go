@@ -301,11 +301,12 @@ func (w *walker) limits(k pair, s subject) {
 		"bcrypt":                  {&l.Bcrypt, 0, 4096},
 		"failures_per_user":       {&l.FailuresPerUser, 1, 1 << 30},
 		"failures_per_client":     {&l.FailuresPerClient, 1, 1 << 30},
-		"label_combinations":      {&l.LabelCombinations, 1, 1 << 30},
+		"programs":                {&l.Programs, 1, 4096},
 	}
 	durations := map[string]*time.Duration{
 		"read_header_timeout": &l.ReadHeaderTimeout, "read_timeout": &l.ReadTimeout, "write_timeout": &l.WriteTimeout,
 		"idle_timeout": &l.IdleTimeout, "bcrypt_queue": &l.BcryptQueue,
+		"program_queue": &l.ProgramQueue, "program_timeout": &l.ProgramTimeout,
 	}
 	for _, p := range w.pairs(val, s, true, nil) {
 		ps := subject{format: limitsSection.where + "." + p.name}

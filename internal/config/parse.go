@@ -206,7 +206,7 @@ func (w *walker) file(root *yaml.Node) {
 	}
 	if p, ok := present(aclKey); ok {
 		w.acl(p)
-	} else if !w.externalRules() && !meant[aclKey] {
+	} else if len(w.f.ExternalRules()) == 0 && !meant[aclKey] {
 		w.problem(start, Problem{Code: CodeMissingACL, Msg: `there is neither "acl" nor an external section with rules: nothing would be allowed`,
 			Hint: "acl: [] allows nothing on purpose"})
 	}

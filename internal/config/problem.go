@@ -41,6 +41,7 @@ const (
 	CodeTLSWithoutCert   = "tls-without-certificate"
 	CodeNotServed        = "section-not-served"
 	CodePlugin           = "plugin-not-supported"
+	CodeProgram          = "program-not-runnable"
 	CodeWeakHash         = "weak-hash"
 	CodeWeakTLS          = "weak-tls"
 	CodeLifetimeShort    = "lifetime-too-short"

@@ -121,7 +121,8 @@ var (
 		where: extrasKey + ".limits",
 		keys: []string{"body", "header", "scopes", "actions", "name", "user", "password",
 			"read_header_timeout", "read_timeout", "write_timeout", "idle_timeout", "connections", "connections_per_address",
-			"bcrypt", "bcrypt_queue", "failures_per_user", "failures_per_client", "label_combinations"},
+			"bcrypt", "bcrypt_queue", "failures_per_user", "failures_per_client",
+			"programs", "program_queue", "program_timeout"},
 	}
 )
 

@@ -436,20 +436,21 @@ casbin_authz: {}
 	if len(f.Sections) != 14 || !f.HasExternalLogin() {
 		t.Errorf("%d sections, external login %v", len(f.Sections), f.HasExternalLogin())
 	}
-	if got := len(f.Unserved(nil)); got != 14 {
-		t.Errorf("%d unserved sections, want 14", got)
+	var want []string
+	for i, name := range []string{"google_auth", "github_auth", "oidc_auth", "gitlab_auth", "ldap_auth", "mongo_auth", "xorm_auth"} {
+		want = append(want, fmt.Sprintf("%d:1 section-not-served: section %q is not served by this server", 7+i, name))
 	}
-	served := map[string]bool{"google_auth": true, "github_auth": true, "oidc_auth": true, "gitlab_auth": true, "ldap_auth": true, "mongo_auth": true,
-		"xorm_auth": true, "ext_auth": true, "plugin_authn": true, "acl_mongo": true, "acl_xorm": true, "ext_authz": true, "plugin_authz": true}
-	want := []string{
+	want = append(want,
 		"15:1 plugin-not-supported: plugin_authn: Go plugins are not loaded by this server",
+		`16:1 section-not-served: section "acl_mongo" is not served by this server`,
+		`17:1 section-not-served: section "acl_xorm" is not served by this server`,
 		"19:1 plugin-not-supported: plugin_authz: Go plugins are not loaded by this server",
 		`20:1 section-not-served: section "casbin_authz" is not served by this server`,
-	}
-	if diff := cmp.Diff(want, shorts(f.Unserved(served))); diff != "" {
+	)
+	if diff := cmp.Diff(want, shorts(f.Unserved())); diff != "" {
 		t.Errorf("unserved (-want +got):\n%s", diff)
 	}
-	if s, ok := f.Section("ext_auth"); !ok || !s.Login || s.Pos.Line != 14 || s.Node == nil {
+	if s, ok := f.Section("ext_auth"); !ok || !s.Login || s.Pos.Line != 14 || s.Node == nil || s.Program == nil || s.Program.Command != "a" || !slices.Equal(s.Program.Args, []string{"b"}) {
 		t.Errorf("Section(ext_auth) = %+v, %v", s, ok)
 	}
 	if s, ok := f.Section("ext_authz"); !ok || s.Login {
@@ -457,6 +458,32 @@ casbin_authz: {}
 	}
 	// A section without a value would be taken for absent.
 	checkProblems(t, head+"ldap_auth:\nusers: {}\nacl: []\n", "7:1 null-field: ldap_auth has no value, and docker_auth takes it for absent")
+}
+
+// What a program is asked with must be as it was meant.
+func TestPrograms(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"ext_auth: {}":                              {"7:1 missing-key: ext_auth has no command"},
+		"ext_auth: {command: \"\"}":                 {"7:21 bad-value: ext_auth.command: expected the program's path"},
+		"ext_auth: {command: }":                     {"7:21 bad-value: ext_auth.command: expected the program's path"},
+		"ext_auth: {command: [a]}":                  {"7:21 wrong-type: ext_auth.command: expected a text, found a list"},
+		"ext_auth: {command: a, arg: [b]}":          {`7:24 unknown-key: unknown key "arg" in ext_auth`},
+		"ext_authz: {command: a, args: b c}":        {`7:31 wrong-type: ext_authz.args: expected a list, found the text "b c"`},
+		"ext_authz: {command: a, args: [{b: c}]}":   {"7:32 wrong-type: ext_authz.args: expected a text, found a map"},
+		"ext_authz: {command: a, command: b}":       {`7:25 duplicate-key: duplicate key "command" in ext_authz, first on line 7`},
+		"ext_authz: {command: \"a\\0\"}":            {"7:22 bad-value: ext_authz.command: expected the program's path"},
+		"ext_authz: {command: a, args: [\"b\\0\"]}": {"7:31 bad-value: ext_authz.args: an argument holds a NUL"},
+	} {
+		checkProblems(t, head+text+"\nusers: {}\nacl: []\n", want...)
+	}
+	f, problems := Parse("f.yml", []byte(head+"users: {}\next_authz: {command: /bin/rules}\n"))
+	if len(problems) > 0 || len(f.Unserved()) > 0 || !slices.Equal(f.ExternalRules(), []string{"ext_authz"}) {
+		t.Errorf("problems %v, unserved %v, external rules %q", problems, f.Unserved(), f.ExternalRules())
+	}
+	if s, ok := f.Section("ext_authz"); !ok || s.Login || s.Program.Command != "/bin/rules" || s.Program.Pos.Line != 8 {
+		t.Errorf("section %+v, %v", s, ok)
+	}
 }
 
 func TestTooManyProblems(t *testing.T) {

@@ -164,6 +164,12 @@ func (r *runner) run(c *Case) (CaseResult, error) {
 	if !ok {
 		return res, nil
 	}
+	if rules := r.elsewhere(); rules != "" && len(c.Deny) > 0 {
+		if res.Note != "" {
+			res.Note += "; "
+		}
+		res.Note += fmt.Sprintf("what no entry matches counts as denied, though %s may grant it", rules)
+	}
 	for _, side := range []struct {
 		accept bool
 		lines  []Question
@@ -184,6 +190,9 @@ func (r *runner) run(c *Case) (CaseResult, error) {
 	}
 	return res, nil
 }
+
+// elsewhere names what decides where no entry matches; "" when nothing does.
+func (r *runner) elsewhere() string { return strings.Join(r.target.Config.ExternalRules(), ", then ") }
 
 // subject finds who a case is about. It reports false when that is not known.
 func (r *runner) subject(c *Case, res *CaseResult) (subject, bool) {
@@ -335,7 +344,11 @@ func (r *runner) sentence(q Question, action string, accept bool, w *acl.Request
 	}
 	entries := r.target.Policy.Entries()
 	if entry < 0 || entry >= len(entries) {
-		return text + ": no entry matches"
+		text += ": no entry matches"
+		if rules := r.elsewhere(); rules != "" {
+			text += ", and " + rules + " is not asked here"
+		}
+		return text
 	}
 	e := entries[entry]
 	text += fmt.Sprintf(" by entry %d", entry+1)

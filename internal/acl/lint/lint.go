@@ -114,8 +114,6 @@ type Input struct {
 	File *config.File
 	// Bundled says that the token server is ours; else it is docker_auth.
 	Bundled bool
-	// Served are the external sections that the bundled server serves; not looked at without Bundled.
-	Served map[string]bool
 	// Service is the registry's service name; empty where it is not known.
 	Service string
 	// Registry are facts of the registry's own configuration; nil where there is none.

@@ -81,7 +81,7 @@ func fromParser(p *pass, rules []Rule) {
 		add(problem, true)
 	}
 	if p.in.Bundled {
-		for _, problem := range p.file.Unserved(p.in.Served) {
+		for _, problem := range p.file.Unserved() {
 			add(problem, true)
 		}
 	}

@@ -21,6 +21,7 @@ func Rules() []Rule {
 		unreachableEntry(),
 		partlyShadowed(),
 		notDecided(),
+		decidedElsewhere(),
 		unanchoredRegexp(),
 		globStopsAtSlash(),
 		catalogByAccident(),
