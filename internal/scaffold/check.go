@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go/aws/endpoints"
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -239,6 +240,9 @@ func (c *checker) registry(file string) *configuration.Configuration {
 	if cfg.Storage.Type() == "" {
 		c.fault(file, errors.New("no storage"))
 	}
+	if err := awsRegion(cfg.Storage["s3"]); err != nil {
+		c.fault(file, err)
+	}
 	if cfg.HTTP.Secret == "" {
 		c.fault(file, errors.New("no http secret"))
 	}
@@ -258,6 +262,21 @@ func (c *checker) registry(file string) *configuration.Configuration {
 		}
 	}
 	return cfg
+}
+
+// awsRegion refuses a region of Amazon that the registry's driver does not know: it would
+// not start.
+func awsRegion(s3 configuration.Parameters) error {
+	region, ok := s3["region"].(string)
+	if endpoint, _ := s3["regionendpoint"].(string); !ok || endpoint != "" {
+		return nil
+	}
+	for _, p := range endpoints.DefaultPartitions() {
+		if _, ok := p.Regions()[region]; ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("--s3-region: %q is no region of Amazon that the registry knows; expected one such as eu-central-1", region)
 }
 
 // trust checks that the signing pair belongs together and that the registry trusts it,
