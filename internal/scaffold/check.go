@@ -206,6 +206,8 @@ func storageKeys(storage configuration.Storage) error {
 		"azure": {"accountname", "accountkey", "container", "credentials", "connectionstring", "realm", "rootdirectory", "serviceurl",
 			"max_retries", "retry_delay", "skipverify"},
 		"gcs":         {"bucket", "keyfile", "credentials", "rootdirectory", "chunksize", "maxconcurrency", "useragent"},
+		"cache":       {"blobdescriptor", "blobdescriptorsize"},
+		"tag":         {"concurrencylimit"},
 		"delete":      {"enabled"},
 		"redirect":    {"disable"},
 		"maintenance": {"uploadpurging", "readonly"},

@@ -1,0 +1,88 @@
+//go:build unix
+
+package doctor
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/regctl-setup/regctl-setup/internal/deployment"
+)
+
+// owners compares the users that services run as with the owners of what they read and write.
+func owners(p *pass) {
+	for _, job := range []struct {
+		s     *service
+		files []string
+	}{
+		{p.auth, p.authReads()},
+		{p.registry, []string{p.registryFile}},
+	} {
+		uid, ok := runsAs(job.s)
+		if !ok {
+			continue
+		}
+		for _, file := range job.files {
+			owner, mode, ok := ownerOf(file)
+			if !ok || owner == uid || mode&0o004 != 0 {
+				continue
+			}
+			p.report(at(p.rel(file)), "it belongs to user %d with mode %04o, but service %s runs as user %d", owner, mode, job.s.Name, uid).
+				mend("sudo chown %d %s, or write REGISTRY_UID='%d' in .env", uid, p.shown(p.rel(file)), owner)
+		}
+	}
+	data := p.Path(deployment.DataDir)
+	if uid, ok := runsAs(p.registry); ok && p.settings.has("storage.filesystem") {
+		if owner, mode, ok := ownerOf(data); ok && owner != uid && mode&0o002 == 0 {
+			p.report(at(deployment.DataDir), "it belongs to user %d, but the registry runs as user %d: pushes end with 500 while the health check is green", owner, uid).
+				mend("sudo chown -R %d %s", uid, p.shown(deployment.DataDir))
+		}
+	}
+}
+
+// authReads are the files that only the token server's user may read.
+func (f *Facts) authReads() []string {
+	out := []string{f.Deployment.Auth}
+	if f.Auth != nil {
+		if _, key := f.Auth.SigningPair(); key != "" {
+			out = append(out, f.Resolve(key))
+		}
+	}
+	return out
+}
+
+// runsAs returns the user id of a service that is bound by file modes: it has a user, or it is
+// root without the capability to override them.
+func runsAs(s *service) (int, bool) {
+	if s == nil {
+		return 0, false
+	}
+	if s.User == "" {
+		for _, c := range s.CapDrop {
+			if strings.EqualFold(c, "ALL") {
+				return 0, true
+			}
+		}
+		return 0, false
+	}
+	name, _, _ := strings.Cut(s.User, ":")
+	uid, err := strconv.Atoi(name)
+	if err != nil || uid == 0 && len(s.CapDrop) == 0 {
+		return 0, false
+	}
+	return uid, true
+}
+
+func ownerOf(path string) (uid int, mode os.FileMode, ok bool) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, false
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, false
+	}
+	return int(sys.Uid), st.Mode().Perm(), true
+}
