@@ -33,7 +33,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				panic(p)
 			}
 			s.counts.panics.Add(1)
-			s.log.Error("a request panicked", "request_id", id, "panic", printable(fmt.Sprint(p), 500), "at", callers())
+			s.log.Error("a request panicked", "request_id", id, "panic", panicText(p), "at", callers())
 			if !out.written {
 				s.refuse(out, r, st, &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "internal error"})
 			}
@@ -505,6 +505,16 @@ func quotedString(s string) string {
 	}
 	b.WriteByte('"')
 	return b.String()
+}
+
+// panicText says what a panic was about. What the runtime says is about places and numbers;
+// of anything else only the kind is told, since its text could hold what a client sent.
+func panicText(p any) string {
+	var re runtime.Error
+	if err, ok := p.(error); ok && errors.As(err, &re) {
+		return printable(re.Error(), 500)
+	}
+	return fmt.Sprintf("%T", p)
 }
 
 // callers names the functions on the stack, without their arguments.

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -197,7 +198,6 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	defer loader.Close()
 	programs.Store(loader)
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	status := func() string {
 		f := loader.File()
 		return fmt.Sprintf("serving %d users and %d entries of %s", len(f.Users), len(f.ACL), displayPath(d.Auth))
@@ -205,10 +205,13 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	go reloadOnHangup(ctx, srv, manager, log, status)
 	go srv.Watch(ctx, authserver.WatchOptions{})
 	go watchdog(ctx, manager, srv, log)
-	go func() {
+	var told sync.WaitGroup
+	told.Go(func() {
 		<-ctx.Done()
 		tell(log, manager.Stopping())
-	}()
+	})
+	defer told.Wait()
+	defer cancel()
 	ready := func(net.Addr) {
 		f := loader.File()
 		log.Info("serving", "config", displayPath(d.Auth), "users", len(f.Users), "entries", len(f.ACL))
