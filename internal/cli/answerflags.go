@@ -15,6 +15,7 @@ import (
 type answerFlags struct {
 	file string // --answers
 	skip map[string]bool
+	said map[string]bool // after read: the flags that a flag or a variable answered
 }
 
 // register makes a flag of every answer, but for those in skip, which the command has
@@ -63,14 +64,23 @@ func (af *answerFlags) given(c *cobra.Command) []string {
 // read collects the answers: a flag stands above its variable, which stands above the
 // answers file, which stands above the defaults. All problems are reported at once.
 func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
-	ans := answers.Defaults()
+	return af.readOver(a, c, answers.Defaults(), false)
+}
+
+// readOver is read over other answers than the defaults. With keep those are of a
+// deployment that exists: teams and users of flags and variables are added to its own, and
+// answers that no longer make sense are dropped.
+func (af *answerFlags) readOver(a *app, c *cobra.Command, base answers.Answers, keep bool) (answers.Answers, error) {
+	ans := base
+	said := map[string]bool{}
+	af.said = said
 	var problems answers.Problems
 	if af.file != "" {
 		data, name, err := a.readArgFile(af.file)
 		if err != nil {
 			return ans, fail(fmt.Errorf("--answers: %w", err))
 		}
-		parsed, err := answers.ParseYAML(name, data)
+		parsed, err := answers.OverlayYAML(base, name, data)
 		if err != nil {
 			return ans, answersError(err)
 		}
@@ -78,9 +88,12 @@ func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
 	}
 	for _, field := range answers.Fields() {
 		var err error
+		former := ans
+		said[field.Flag] = true
 		switch {
 		case field.Flag == flagEngine:
-			if v := a.engine(); v != "" {
+			v := a.engine()
+			if said[flagEngine] = v != ""; v != "" {
 				err = field.Set(&ans, []string{v})
 			}
 		case !af.skip[field.Flag] && flagSet(c.Flags(), field.Flag):
@@ -91,10 +104,18 @@ func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
 			err = field.Set(&ans, values)
 		case a.viper.IsSet("answer." + field.Flag):
 			err = field.SetText(&ans, a.viper.GetString("answer."+field.Flag))
+		default:
+			said[field.Flag] = false
+		}
+		if keep && said[field.Flag] && (field.Flag == "team" || field.Flag == "user") {
+			ans = former.Merge(ans)
 		}
 		if err != nil {
 			problems = append(problems, asProblems(err)...)
 		}
+	}
+	if keep {
+		ans = ans.DropStale(base, func(flag string) bool { return said[flag] })
 	}
 	problems = append(problems, remaining(ans, problems)...)
 	if len(problems) > 0 {

@@ -42,6 +42,7 @@ func (a *app) generate(ctx context.Context, dir string, ans answers.Answers) ([]
 		return nil, nil, fail(err, "the generated files do not pass their own checks, and nothing was written",
 			"this is a fault of regctl-setup; please report it with the answers given")
 	}
+	files = append(files, scaffold.NewRecord(ans, files).File())
 	if err := scaffold.Write(ctx, dir, files, scaffold.Dirs(ans)); err != nil {
 		var notEmpty *safefile.NotEmptyError
 		if errors.As(err, &notEmpty) {
@@ -97,10 +98,7 @@ func (a *app) material(ans answers.Answers) (scaffold.Material, []account, error
 	if m.JWKS, err = keys.JWKS(pair.Signer.Public()); err != nil {
 		return m, nil, fail(err)
 	}
-	m.UID, m.GID = os.Getuid(), os.Getgid()
-	if m.UID < 0 { // Windows has no such ids; the folder is for a Linux host
-		m.UID, m.GID = 1000, 1000
-	}
+	m.UID, m.GID = owner()
 	if err := a.givenMaterial(ans.Resolve(), &m); err != nil {
 		return m, nil, err
 	}
@@ -130,15 +128,8 @@ func (a *app) givenMaterial(r answers.Answers, m *scaffold.Material) error {
 		m.GCSKey = read("gcs-key-file", r.GCS.KeyFile)
 	}
 	m.LoginSecrets = map[string]secret.Text{}
-	for login, path := range map[string]string{
-		answers.LoginLDAP: r.LDAP.BindPasswordFile, answers.LoginOIDC: r.OIDC.ClientSecretFile, answers.LoginGitHub: r.GitHub.ClientSecretFile,
-		answers.LoginGitLab: r.GitLab.ClientSecretFile, answers.LoginGoogle: r.Google.ClientSecretFile,
-	} {
-		flag := login + "-client-secret-file"
-		if login == answers.LoginLDAP {
-			flag = "ldap-bind-password-file"
-		}
-		m.LoginSecrets[login] = secret.New(strings.TrimSpace(read(flag, path).Reveal()))
+	for login, path := range loginSecretFiles(r) {
+		m.LoginSecrets[login] = secret.New(strings.TrimSpace(read(loginSecretFlag(login), path).Reveal()))
 	}
 	m.LDAPCA = []byte(read("ldap-ca-file", r.LDAP.CAFile).Reveal())
 	m.CachePassword = secret.New(strings.TrimSpace(read("cache-password-file", r.Cache.PasswordFile).Reveal()))
@@ -157,17 +148,47 @@ func (a *app) givenMaterial(r answers.Answers, m *scaffold.Material) error {
 		if m.EngineBinary, err = ownBinary(); err != nil {
 			errs = append(errs, err)
 		}
-		for _, file := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
-			if data, err := os.ReadFile(file); err == nil {
-				m.CACerts = data
-				break
-			}
-		}
+		m.CACerts = publicAuthorities()
 	}
 	if len(errs) > 0 {
 		return usage(errors.Join(errs...))
 	}
 	return nil
+}
+
+// owner returns whose files a new deployment's are.
+func owner() (uid, gid int) {
+	uid, gid = os.Getuid(), os.Getgid()
+	if uid < 0 { // Windows has no such ids; the folder is for a Linux host
+		return 1000, 1000
+	}
+	return uid, gid
+}
+
+// publicAuthorities returns this machine's list of certificate authorities, nil when it has none.
+func publicAuthorities() []byte {
+	for _, file := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
+		if data, err := os.ReadFile(file); err == nil {
+			return data
+		}
+	}
+	return nil
+}
+
+// loginSecretFiles names for each external login the file that its secret is read from.
+func loginSecretFiles(a answers.Answers) map[string]string {
+	return map[string]string{
+		answers.LoginLDAP: a.LDAP.BindPasswordFile, answers.LoginOIDC: a.OIDC.ClientSecretFile, answers.LoginGitHub: a.GitHub.ClientSecretFile,
+		answers.LoginGitLab: a.GitLab.ClientSecretFile, answers.LoginGoogle: a.Google.ClientSecretFile,
+	}
+}
+
+// loginSecretFlag names the flag of such a file.
+func loginSecretFlag(login string) string {
+	if login == answers.LoginLDAP {
+		return "ldap-bind-password-file"
+	}
+	return login + "-client-secret-file"
 }
 
 // ownBinary reads this program for the image of the bundled engine, which has nothing else in it.

@@ -10,10 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
+	"github.com/regctl-setup/regctl-setup/internal/scaffold"
 )
 
 func newInitCommand(a *app) *cobra.Command {
-	var af answerFlags
+	var (
+		af answerFlags
+		rf rerunFlags
+	)
 	c := &cobra.Command{
 		Use:   "init [DIR]",
 		Short: "Generate a deployment: compose file, proxy, registry, token server, keys, users",
@@ -24,17 +28,30 @@ certificate. What the flags do not say comes from REGCTL_SETUP_* variables, then
 
 Without --domain the deployment is for localhost, with certificates of Caddy's own CA.
 
-Writes DIR whole or not at all; a folder that is not empty is refused with exit status 1.
+A new DIR is written whole or not at all; a folder that is not empty and holds no deployment
+is refused with exit status 1. In a folder that holds one, the answers given now are laid
+over the recorded ones (regctl-setup.yaml) and what they change is written, all or nothing:
+--dry-run lists it, --diff shows it. Users, rules, keys and secrets survive, files that were
+changed by hand are kept (--force replaces them), and --team and --user add to those there.
+
 Every file is read by the parser that will use it before anything is written. Passwords
 are printed once and kept nowhere.`,
 		Example: `  regctl-setup init ./registry --yes
   regctl-setup init ./registry --yes --domain registry.example.com --email ops@example.com \
-      --team backend --user alice:team=backend --anonymous-pull 'public/**'`,
+      --team backend --user alice:team=backend --anonymous-pull 'public/**'
+  regctl-setup init ./registry --domain registry.example.net --diff
+  regctl-setup init ./registry --team frontend --yes`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.run(func(cmd *cobra.Command, args []string) error {
 			dir, err := a.positionalDir(args)
 			if err != nil {
 				return err
+			}
+			if there, err := a.deploymentIn(cmd.Context(), dir); err != nil || there {
+				if err != nil {
+					return err
+				}
+				return a.initAgain(cmd, dir, &af, &rf)
 			}
 			ans, err := af.read(a, cmd)
 			if err != nil {
@@ -42,6 +59,9 @@ are printed once and kept nowhere.`,
 			}
 			if err := a.refuseFull(dir); err != nil {
 				return err
+			}
+			if rf.preview() {
+				return a.previewNew(cmd.Context(), dir, ans, &rf)
 			}
 			if err := a.confirmAnswers(dir, ans); err != nil {
 				return err
@@ -72,6 +92,7 @@ are printed once and kept nowhere.`,
 			return nil
 		}),
 	}
+	rf.register(c)
 	af.register(a, c)
 	return c
 }
@@ -83,9 +104,8 @@ func (a *app) refuseFull(dir string) error {
 		return err
 	}
 	if !free {
-		return refuse(fmt.Errorf("%s is not empty: nothing is written", dir),
-			"name a new folder, or an empty one",
-			fmt.Sprintf("regctl-setup up %s starts a deployment that is there already", dir))
+		return refuse(fmt.Errorf("%s is not empty and holds no deployment (no %s): nothing is written", dir, scaffold.PathAnswers),
+			"name a new folder, or an empty one")
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ type Deps struct {
 	IO   *iostreams.IO
 	Now  func() time.Time
 	Rand io.Reader
+	// FS carries out the writes of init; its zero value is the real thing.
+	FS safefile.FS
 }
 
 // Main runs the process's own command line and returns its exit status.
@@ -59,7 +61,7 @@ func Run(ctx context.Context, d Deps, argv []string) int {
 	// Libraries that log by themselves (compose-go) stay silent; the embedded registry turns
 	// its own log on.
 	logrus.SetOutput(io.Discard)
-	a := &app{io: d.IO, now: d.Now, rand: d.Rand, viper: viper.New()}
+	a := &app{io: d.IO, now: d.Now, rand: d.Rand, fs: d.FS, viper: viper.New()}
 	root := newRootCommand(a)
 	root.SetArgs(serveArgs(args))
 	root.SetIn(d.IO.In)
@@ -85,6 +87,7 @@ type app struct {
 	io    *iostreams.IO
 	now   func() time.Time
 	rand  io.Reader
+	fs    safefile.FS
 	viper *viper.Viper
 
 	yes     bool

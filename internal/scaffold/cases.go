@@ -18,8 +18,8 @@ type aclCase struct {
 // cases returns what the generated rules promise, as cases that hold for them.
 func (v *view) cases() []aclCase {
 	var out []aclCase
-	for _, u := range v.Users {
-		if slices.Contains(v.labels(u.Labels, answers.RoleLabel), answers.RoleAdmin) {
+	for _, u := range v.A.Accounts() {
+		if slices.Contains(u.Label(answers.RoleLabel), answers.RoleAdmin) {
 			out = append(out, aclCase{Who: u.Name, Reason: "administrators may do everything",
 				Accept: []string{"pull library/nginx", "push library/nginx", "push any/other/name", "delete any/other/name"}})
 		}
@@ -89,12 +89,8 @@ func (v *view) nobody() aclCase {
 
 // stranger returns name, changed until no account has it.
 func (v *view) stranger(name string) string {
-	for slices.ContainsFunc(v.Users, func(u UserHash) bool { return u.Name == name }) {
+	for slices.ContainsFunc(v.A.Accounts(), func(u answers.User) bool { return u.Name == name }) {
 		name += "-2"
 	}
 	return name
-}
-
-func (v *view) labels(labels []answers.Label, name string) []string {
-	return answers.User{Labels: labels}.Label(name)
 }

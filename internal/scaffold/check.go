@@ -39,7 +39,17 @@ const checkRoot = "/srv/deployment"
 // path; nil means that the deployment can be written. It does no I/O and reads no
 // environment.
 func Check(ctx context.Context, files []safefile.File) error {
-	c := checker{files: map[string][]byte{}}
+	c := check(ctx, files)
+	errs := make([]error, len(c.faults))
+	for i, f := range c.faults {
+		errs[i] = f.err
+	}
+	return errors.Join(errs...)
+}
+
+// check finds the faults of the files.
+func check(ctx context.Context, files []safefile.File) *checker {
+	c := &checker{files: map[string][]byte{}}
 	for _, f := range files {
 		if _, twice := c.files[f.Path]; twice {
 			c.fault(f.Path, errors.New("planned twice"))
@@ -67,16 +77,32 @@ func Check(ctx context.Context, files []safefile.File) error {
 			c.fault(PathCache, errors.New("no upstream: it would be a second registry"))
 		}
 	}
-	return errors.Join(c.faults...)
+	return c
 }
 
 type checker struct {
 	files  map[string][]byte
-	faults []error
+	faults []fault
+}
+
+// fault is what is wrong with one file.
+type fault struct {
+	path     string
+	err      error
+	disagree bool // with another file: logins would break
 }
 
 func (c *checker) fault(path string, err error) {
-	c.faults = append(c.faults, fmt.Errorf("%s: %w", path, err))
+	c.faults = append(c.faults, fault{path: path, err: fmt.Errorf("%s: %w", path, err)})
+}
+
+// placed adds a fault whose error names the file itself.
+func (c *checker) placed(path string, err error) {
+	c.faults = append(c.faults, fault{path: path, err: err})
+}
+
+func (c *checker) disagree(path string, err error) {
+	c.faults = append(c.faults, fault{path: path, err: fmt.Errorf("%s: %w", path, err), disagree: true})
 }
 
 // need returns a file's content and reports one that is missing.
@@ -154,13 +180,13 @@ func (c *checker) auth() *config.File {
 	}
 	f, problems := config.Parse(PathAuth, data)
 	for _, p := range problems {
-		c.faults = append(c.faults, p)
+		c.placed(PathAuth, p)
 	}
 	if f == nil {
 		return nil
 	}
 	for _, w := range f.Warnings {
-		c.faults = append(c.faults, w)
+		c.placed(PathAuth, w)
 	}
 	if len(problems) > 0 {
 		return nil
@@ -367,7 +393,7 @@ func (c *checker) answers() {
 	}
 	a, err := answers.ParseYAML(PathAnswers, data)
 	if err != nil {
-		c.faults = append(c.faults, err)
+		c.placed(PathAnswers, err)
 		return
 	}
 	if ps := a.Validate(); len(ps) > 0 {
@@ -463,10 +489,13 @@ func caddyBalance(text string) error {
 func (c *checker) agreement(auth *config.File, file string, registry *configuration.Configuration) {
 	token := registry.Auth["token"]
 	if token["issuer"] != auth.Token.Issuer {
-		c.fault(file, fmt.Errorf("issuer %q, but the token server is %q", token["issuer"], auth.Token.Issuer))
+		c.disagree(file, fmt.Errorf("issuer %q, but the token server is %q", token["issuer"], auth.Token.Issuer))
 	}
 	service, _ := token["service"].(string)
-	if !slices.Contains(auth.Extras.Services, service) {
-		c.fault(file, fmt.Errorf("service %q, but the token server serves %q", service, auth.Extras.Services))
+	switch {
+	case auth.Extras.Services == nil:
+		c.fault(PathAuth, errors.New("signs tokens for any service; expected x-regctl-setup.services"))
+	case !slices.Contains(auth.Extras.Services, service):
+		c.disagree(file, fmt.Errorf("service %q, but the token server serves %q", service, auth.Extras.Services))
 	}
 }

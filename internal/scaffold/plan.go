@@ -181,9 +181,14 @@ type view struct {
 type composeSecret struct{ Name, File string }
 
 func newView(a answers.Answers, m Material) (*view, error) {
-	a = a.Resolve()
+	v := bareView(a.Resolve(), m)
+	return v, v.check(m)
+}
+
+// bareView is newView of resolved answers without the check of the material.
+func bareView(a answers.Answers, m Material) *view {
 	v := &view{
-		A: a, Project: a.ProjectName(), AuthHost: cmp.Or(a.AuthDomain, a.Domain),
+		A: a, Project: cmp.Or(m.Project, a.ProjectName()), AuthHost: cmp.Or(a.AuthDomain, a.Domain),
 		UID: m.UID, GID: m.GID, Users: m.Users, Teams: a.TeamNames(),
 		BundledAuth: a.Engine == answers.EngineBundled, CACerts: len(m.CACerts) > 0,
 		ACME:           a.TLS == answers.TLSACME || a.TLS == answers.TLSACMEStaging,
@@ -210,7 +215,7 @@ func newView(a answers.Answers, m Material) (*view, error) {
 	v.storage(m)
 	v.logins(m)
 	v.Cases = v.cases()
-	return v, v.check(m)
+	return v
 }
 
 // ports returns caddy's published ports. Inside the container they are the same as
@@ -323,7 +328,7 @@ func (v *view) check(m Material) error {
 			}
 		}
 	case v.S3File:
-		if err := checkS3Credentials(m.S3Credentials); err != nil {
+		if _, _, err := S3Keys(m.S3Credentials); err != nil {
 			add("S3 credentials file: %w", err)
 		}
 	case v.GCSKey:
@@ -368,36 +373,6 @@ func algorithm(cert *x509.Certificate) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("a %T can't sign tokens that every registry accepts; expected RSA or ECDSA", cert.PublicKey)
-}
-
-// checkS3Credentials wants an AWS credentials file with both keys in [default].
-func checkS3Credentials(s secret.Text) error {
-	section, found := "", map[string]bool{}
-	for i, line := range strings.Split(s.Reveal(), "\n") {
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";"):
-		case strings.HasPrefix(line, "["):
-			if !strings.HasSuffix(line, "]") {
-				return fmt.Errorf("line %d: expected [SECTION]", i+1)
-			}
-			section = strings.TrimSpace(strings.Trim(line, "[]"))
-		default:
-			k, value, ok := strings.Cut(line, "=")
-			if !ok {
-				return fmt.Errorf("line %d: expected KEY = VALUE", i+1)
-			}
-			if section == "default" && strings.TrimSpace(value) != "" {
-				found[strings.ToLower(strings.TrimSpace(k))] = true
-			}
-		}
-	}
-	for _, k := range []string{"aws_access_key_id", "aws_secret_access_key"} {
-		if !found[k] {
-			return fmt.Errorf("section [default] has no %s", k)
-		}
-	}
-	return nil
 }
 
 func checkGCSKey(s secret.Text) error {

@@ -82,6 +82,8 @@ type UserHash struct {
 // Material is what a deployment holds besides its answers. Texts that nobody may see
 // are [secret.Text]; what a set of answers does not use stays zero.
 type Material struct {
+	Project string // compose project's name; "" = from the domain
+
 	Users []UserHash // as answers.Answers.Accounts, with passwords
 
 	AuthKeyPEM secret.Text // signing key

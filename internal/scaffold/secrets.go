@@ -4,6 +4,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/regctl-setup/regctl-setup/internal/secret"
 )
@@ -31,6 +34,79 @@ func NewStoreKeys(random io.Reader) (keyID, secretKey secret.Text, err error) {
 		return secret.Text{}, secret.Text{}, fmt.Errorf("make the store's secret key: %w", err)
 	}
 	return secret.New(id), secret.New(key), nil
+}
+
+// UnusableHash returns a hash that belongs to no password, in the form of a good one: for
+// plans that are shown and not written.
+func UnusableHash() secret.Text {
+	return secret.New("$2y$10$" + strings.Repeat(".", 53))
+}
+
+// RegistrySecrets are the secrets in the registry's configuration.
+type RegistrySecrets struct {
+	HTTP  secret.Text // http.secret
+	Azure secret.Text // account key or client secret
+	Proxy secret.Text // proxy.password, of the pull-through cache
+}
+
+// ReadRegistrySecrets takes the secrets out of a registry's configuration, which a person
+// may have changed. path is for the message. What is not there stays zero. The error quotes nothing of the file.
+func ReadRegistrySecrets(path string, data []byte) (RegistrySecrets, error) {
+	var file struct {
+		HTTP struct {
+			Secret string `yaml:"secret"`
+		} `yaml:"http"`
+		Proxy struct {
+			Password string `yaml:"password"`
+		} `yaml:"proxy"`
+		Storage struct {
+			Azure struct {
+				AccountKey  string `yaml:"accountkey"`
+				Credentials struct {
+					Secret string `yaml:"secret"`
+				} `yaml:"credentials"`
+			} `yaml:"azure"`
+		} `yaml:"storage"`
+	}
+	if err := yaml.Unmarshal(data, &file); err != nil {
+		return RegistrySecrets{}, fmt.Errorf("%s is not YAML that can be read, and the secrets in it must survive", path)
+	}
+	s := RegistrySecrets{HTTP: secret.New(file.HTTP.Secret), Azure: secret.New(file.Storage.Azure.AccountKey), Proxy: secret.New(file.Proxy.Password)}
+	if s.Azure.IsZero() {
+		s.Azure = secret.New(file.Storage.Azure.Credentials.Secret)
+	}
+	return s, nil
+}
+
+// S3Keys returns the keys in the section [default] of an AWS credentials file. The
+// error says what is missing, and quotes nothing of the file.
+func S3Keys(file secret.Text) (keyID, secretKey secret.Text, err error) {
+	section, found := "", map[string]secret.Text{}
+	for i, line := range strings.Split(file.Reveal(), "\n") {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";"):
+		case strings.HasPrefix(line, "["):
+			if !strings.HasSuffix(line, "]") {
+				return keyID, secretKey, fmt.Errorf("line %d: expected [SECTION]", i+1)
+			}
+			section = strings.TrimSpace(strings.Trim(line, "[]"))
+		default:
+			k, value, ok := strings.Cut(line, "=")
+			if !ok {
+				return keyID, secretKey, fmt.Errorf("line %d: expected KEY = VALUE", i+1)
+			}
+			if value = strings.TrimSpace(value); section == "default" && value != "" {
+				found[strings.ToLower(strings.TrimSpace(k))] = secret.New(value)
+			}
+		}
+	}
+	for _, k := range []string{"aws_access_key_id", "aws_secret_access_key"} {
+		if _, ok := found[k]; !ok {
+			return keyID, secretKey, fmt.Errorf("section [default] has no %s", k)
+		}
+	}
+	return found["aws_access_key_id"], found["aws_secret_access_key"], nil
 }
 
 // pick returns n characters of an alphabet of 32, so that a byte picks one without bias.
