@@ -47,6 +47,7 @@ var arrows = []struct {
 	{"internal/config", []string{"internal/acl", "internal/yamledit"}, "the typed view of the file must not know who serves or edits it"},
 	{"internal/users", []string{"internal/config"}, "accounts are edits of a config.File"},
 	{"internal/keys", []string{"internal/safefile"}, "keys are used by the issuer and the deployment, never the other way round"},
+	{"internal/rotation", []string{"internal/keys", "internal/safefile"}, "a key changes by its files alone; who restarts what is the caller's affair"},
 	{"internal/token", []string{"internal/scope", "internal/keys"}, "an issuer signs what it is told; it must not be able to look rights up itself"},
 	{"internal/audit", nil, "the record's format is read and written by different sides"},
 	{"internal/authn", []string{"internal/users"}, "who somebody is must not depend on what they may do"},

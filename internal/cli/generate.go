@@ -62,10 +62,9 @@ func (a *app) material(ans answers.Answers) (scaffold.Material, []account, error
 		return m, nil, usage(err)
 	}
 	var g errgroup.Group
-	var pair *keys.Pair
-	g.Go(func() error {
-		var err error
-		pair, err = keys.Generate(keyType, keys.Options{Rand: rand.Reader, Now: a.now, CommonName: ans.Resolve().Issuer})
+	var pair, ca *keys.Pair
+	g.Go(func() (err error) {
+		pair, ca, err = newSigningPair(keyType, ans.AuthEngine(), keys.Options{Rand: rand.Reader, Now: a.now, CommonName: ans.Resolve().Issuer})
 		return err
 	})
 	list := ans.Accounts()
@@ -95,6 +94,9 @@ func (a *app) material(ans answers.Answers) (scaffold.Material, []account, error
 	}
 	m.AuthKeyPEM, m.CertPEM = pair.KeyPEM(), pair.CertPEM()
 	m.Bundle = keys.Bundle(pair.Chain...)
+	if ca != nil {
+		m.CAKeyPEM, m.CACertPEM = ca.KeyPEM(), ca.CertPEM()
+	}
 	if m.JWKS, err = keys.JWKS(pair.Signer.Public()); err != nil {
 		return m, nil, fail(err)
 	}
@@ -103,6 +105,23 @@ func (a *app) material(ans answers.Answers) (scaffold.Material, []account, error
 		return m, nil, err
 	}
 	return m, accounts, nil
+}
+
+// newSigningPair makes the pair that tokens are signed with. The bundled engine sends the
+// certificate with every token, so its pair comes from an authority of the deployment's
+// own: the registry trusts that, and the key can change without it. docker_auth sends a
+// key id only, which the registry must know.
+func newSigningPair(t keys.Type, engine string, o keys.Options) (pair, ca *keys.Pair, err error) {
+	if engine != answers.EngineBundled {
+		pair, err = keys.Generate(t, o)
+		return pair, nil, err
+	}
+	authority, err := keys.GenerateCA(keys.ECDSAP256, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	pair, err = authority.IssueLeaf(t, leafLife)
+	return pair, authority.Pair, err
 }
 
 // givenMaterial reads the files that the answers name, and makes the keys of a bundled store.

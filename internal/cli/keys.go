@@ -22,7 +22,7 @@ func newKeysCommand(a *app) *cobra.Command {
 	return group("keys", "Make and check the key that tokens are signed with",
 		`Make and check the key that tokens are signed with, its certificate, and what the registry
 trusts: the certificate bundle and the key set (JWKS).`,
-		newKeysGenerateCommand(a), newKeysShowCommand(a), newKeysVerifyCommand(a),
+		newKeysGenerateCommand(a), newKeysShowCommand(a), newKeysVerifyCommand(a), newKeysRotateCommand(a),
 	)
 }
 

@@ -269,21 +269,29 @@ func (d *Deployment) SingleFileMount(ctx context.Context, file string) (string, 
 
 // Mounted reports whether a container of the compose file sees the path.
 func (d *Deployment) Mounted(ctx context.Context, p string) (bool, error) {
+	names, err := d.Mounting(ctx, p)
+	return len(names) > 0, err
+}
+
+// Mounting returns the services of the compose file whose containers see the path, sorted.
+func (d *Deployment) Mounting(ctx context.Context, p string) ([]string, error) {
 	project, err := d.Project(ctx)
 	if err != nil || project == nil {
-		return false, err
+		return nil, err
 	}
+	var names []string
 	for _, name := range project.ServiceNames() {
 		for _, v := range project.Services[name].Volumes {
 			if v.Type != types.VolumeTypeBind {
 				continue
 			}
 			if rel, err := filepath.Rel(v.Source, p); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-				return true, nil
+				names = append(names, name)
+				break
 			}
 		}
 	}
-	return false, nil
+	return names, nil
 }
 
 // Service returns the registry's service name, the audience of its tokens: from

@@ -21,6 +21,10 @@ type Registry struct {
 	Issuer  string
 	// Delete says whether its storage lets manifests be deleted, which is off by default.
 	Delete bool
+	// RootCertBundle and JWKS are the files that it trusts signing keys from, as its own
+	// container names them; "" where nothing tells.
+	RootCertBundle string
+	JWKS           string
 }
 
 // Registry reads the registry's configuration: conf/registry/config.yml, with the REGISTRY_*
@@ -36,6 +40,8 @@ func (d *Deployment) Registry(ctx context.Context) (Registry, error) {
 				Token struct {
 					Service string `yaml:"service"`
 					Issuer  string `yaml:"issuer"`
+					Bundle  string `yaml:"rootcertbundle"`
+					JWKS    string `yaml:"jwks"`
 				} `yaml:"token"`
 			} `yaml:"auth"`
 			Storage struct {
@@ -47,7 +53,11 @@ func (d *Deployment) Registry(ctx context.Context) (Registry, error) {
 		if err := yaml.Unmarshal(data, &c); err != nil {
 			return r, fmt.Errorf("registry configuration %s: %w", path, err)
 		}
-		r = Registry{Source: path, Service: c.Auth.Token.Service, Issuer: c.Auth.Token.Issuer, Delete: c.Storage.Delete.Enabled}
+		t := c.Auth.Token
+		r = Registry{
+			Source: path, Service: t.Service, Issuer: t.Issuer, Delete: c.Storage.Delete.Enabled,
+			RootCertBundle: t.Bundle, JWKS: t.JWKS,
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return r, fmt.Errorf("registry configuration: %w", err)
 	}
@@ -72,6 +82,12 @@ func (d *Deployment) Registry(ctx context.Context) (Registry, error) {
 		}
 		if v, ok := get("AUTH_TOKEN_ISSUER"); ok {
 			r.Issuer = v
+		}
+		if v, ok := get("AUTH_TOKEN_ROOTCERTBUNDLE"); ok {
+			r.RootCertBundle = v
+		}
+		if v, ok := get("AUTH_TOKEN_JWKS"); ok {
+			r.JWKS = v
 		}
 		if v, ok := get("STORAGE_DELETE_ENABLED"); ok {
 			r.Delete, err = strconv.ParseBool(v)

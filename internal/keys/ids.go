@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -15,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -223,6 +225,21 @@ func Fingerprint(c *x509.Certificate) string {
 		pairs = append(pairs, h[:2])
 	}
 	return strings.Join(pairs, ":")
+}
+
+// TypeOf returns the type that Generate makes such a key of, or "" where there is none.
+func TypeOf(pub crypto.PublicKey) Type {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		if t := Type(fmt.Sprintf("rsa-%d", k.N.BitLen())); slices.Contains(Types(), t) {
+			return t
+		}
+	case *ecdsa.PublicKey:
+		if k.Curve == elliptic.P256() {
+			return ECDSAP256
+		}
+	}
+	return ""
 }
 
 // Describe names a public key for people: "RSA 4096 bits", "ECDSA P-256".

@@ -51,6 +51,10 @@ func Plan(a answers.Answers, m Material) ([]safefile.File, error) {
 	p.add(PathAnswers, modePublic, a.Marshal())
 	p.add(PathKey, modeSecret, []byte(m.AuthKeyPEM.Reveal()))
 	p.add(PathCert, modePublic, m.CertPEM)
+	if !m.CAKeyPEM.IsZero() {
+		p.add(PathCAKey, modeSecret, []byte(m.CAKeyPEM.Reveal()))
+		p.add(PathCACert, modePublic, m.CACertPEM)
+	}
 	p.add(PathBundle, modePublic, m.Bundle)
 	p.add(PathJWKS, modePublic, m.JWKS)
 	p.secrets(m)

@@ -47,6 +47,8 @@ const (
 	PathACLTests    = "conf/acl-tests.yml"
 	PathKey         = "conf/keys/server.key"
 	PathCert        = "conf/keys/server.pem"
+	PathCAKey       = "conf/keys/ca.key"
+	PathCACert      = "conf/keys/ca.pem"
 	PathBundle      = "conf/trust/bundle.pem"
 	PathJWKS        = "conf/trust/jwks.json"
 	PathS3Keys      = "secrets/s3_credentials"
@@ -90,6 +92,8 @@ type Material struct {
 	CertPEM    []byte      // its certificate chain, leaf first
 	Bundle     []byte      // certificates that the registry trusts (PEM), the leaf among them
 	JWKS       []byte      // the same keys, each under both key ids
+	CAKeyPEM   secret.Text // key of the authority that issued the signing certificate; none: it is self-signed
+	CACertPEM  []byte      // its certificate, in the bundle too
 	HTTPSecret secret.Text // registry's http.secret, as from NewHTTPSecret
 
 	UID, GID int // owner of the files, from 0 up; where the system has no such numbers, 1000 will do
