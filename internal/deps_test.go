@@ -60,6 +60,7 @@ var arrows = []struct {
 	{"internal/scaffold", []string{"templates", "internal/answers", "internal/safefile", "internal/config", "internal/acl", "internal/acl/lint", "internal/acl/acltest"}, "planning is a pure function of the answers and the files that are there; keys and hashes come in ready made"},
 	{"internal/deployment", []string{"internal/answers", "internal/config", "internal/keys", "internal/safefile"}, "a folder on disk is found and loaded, not decided about"},
 	{"internal/hostcheck", nil, "what a machine and its network say is independent of who asks"},
+	{"internal/wizard", []string{"internal/answers"}, "what is asked follows from the answers alone; how it is drawn is the command line's affair"},
 	{"internal/doctor", []string{anything}, "checks look at everything"},
 }
 

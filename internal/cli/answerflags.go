@@ -13,9 +13,10 @@ import (
 
 // answerFlags are the answers of init as flags; --engine is a global flag already.
 type answerFlags struct {
-	file string // --answers
-	skip map[string]bool
-	said map[string]bool // after read: the flags that a flag or a variable answered
+	file   string // --answers
+	skip   map[string]bool
+	said   map[string]bool // after collect: the flags that a flag or a variable answered
+	inFile map[string]bool // after collect: those that --answers answered
 }
 
 // register makes a flag of every answer, but for those in skip, which the command has
@@ -61,8 +62,7 @@ func (af *answerFlags) given(c *cobra.Command) []string {
 	return out
 }
 
-// read collects the answers: a flag stands above its variable, which stands above the
-// answers file, which stands above the defaults. All problems are reported at once.
+// read is collect with the answers checked as a whole. All problems are reported at once.
 func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
 	return af.readOver(a, c, answers.Defaults(), false)
 }
@@ -71,20 +71,34 @@ func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
 // deployment that exists: teams and users of flags and variables are added to its own, and
 // answers that no longer make sense are dropped.
 func (af *answerFlags) readOver(a *app, c *cobra.Command, base answers.Answers, keep bool) (answers.Answers, error) {
+	ans, refused, err := af.collect(a, c, base, keep)
+	if err != nil {
+		return ans, err
+	}
+	if problems := append(refused, remaining(ans, refused)...); len(problems) > 0 {
+		return ans, answersError(problems)
+	}
+	return ans, nil
+}
+
+// collect collects the answers: a flag stands above its variable, which stands above the
+// answers file, which stands above base. What is wrong by itself is left out of them and
+// returned.
+func (af *answerFlags) collect(a *app, c *cobra.Command, base answers.Answers, keep bool) (answers.Answers, answers.Problems, error) {
 	ans := base
 	said := map[string]bool{}
-	af.said = said
+	af.said, af.inFile = said, nil
 	var problems answers.Problems
 	if af.file != "" {
 		data, name, err := a.readArgFile(af.file)
 		if err != nil {
-			return ans, fail(fmt.Errorf("--answers: %w", err))
+			return ans, nil, fail(fmt.Errorf("--answers: %w", err))
 		}
 		parsed, err := answers.OverlayYAML(base, name, data)
 		if err != nil {
-			return ans, answersError(err)
+			return ans, nil, answersError(err)
 		}
-		ans = parsed
+		ans, af.inFile = parsed, answers.GivenYAML(data)
 	}
 	for _, field := range answers.Fields() {
 		var err error
@@ -117,11 +131,20 @@ func (af *answerFlags) readOver(a *app, c *cobra.Command, base answers.Answers, 
 	if keep {
 		ans = ans.DropStale(base, func(flag string) bool { return said[flag] })
 	}
-	problems = append(problems, remaining(ans, problems)...)
-	if len(problems) > 0 {
-		return ans, answersError(problems)
+	return ans, problems, nil
+}
+
+// answered returns, after collect, every flag that has an answer.
+func (af *answerFlags) answered() map[string]bool {
+	out := map[string]bool{}
+	for _, from := range []map[string]bool{af.said, af.inFile} {
+		for flag, yes := range from {
+			if yes {
+				out[flag] = true
+			}
+		}
 	}
-	return ans, nil
+	return out
 }
 
 // remaining returns what else is wrong with answers of which some were refused already:

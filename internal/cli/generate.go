@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -23,14 +24,15 @@ import (
 // account is a user made in this run, with the password that is shown once.
 type account struct {
 	Name     string              `json:"name"`
-	Password string              `json:"password"`
+	Password string              `json:"password,omitempty"` // empty: it was typed
 	Labels   map[string][]string `json:"labels"`
 }
 
 // generate makes a deployment in dir: key, certificate and passwords, all files checked by
-// the parsers that will read them, then written whole or not at all.
-func (a *app) generate(ctx context.Context, dir string, ans answers.Answers) ([]account, []safefile.File, error) {
-	m, accounts, err := a.material(ans)
+// the parsers that will read them, then written whole or not at all. typed are passwords by
+// account; the others are made up.
+func (a *app) generate(ctx context.Context, dir string, ans answers.Answers, typed map[string]secret.Text) ([]account, []safefile.File, error) {
+	m, accounts, err := a.material(ans, typed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,7 +57,7 @@ func (a *app) generate(ctx context.Context, dir string, ans answers.Answers) ([]
 
 // material makes what no template holds: secrets, keys, hashes, the owner's ids. The key
 // and the hashes are made side by side; both take most of the time.
-func (a *app) material(ans answers.Answers) (scaffold.Material, []account, error) {
+func (a *app) material(ans answers.Answers, typed map[string]secret.Text) (scaffold.Material, []account, error) {
 	var m scaffold.Material
 	keyType, err := keys.ParseType(ans.KeyType)
 	if err != nil {
@@ -71,15 +73,21 @@ func (a *app) material(ans answers.Answers) (scaffold.Material, []account, error
 	accounts := make([]account, len(list))
 	m.Users = make([]scaffold.UserHash, len(list))
 	for i, u := range list {
-		pw, err := users.Generate(a.rand)
-		if err != nil {
-			return m, nil, fail(err)
+		pw, given := typed[u.Name]
+		if !given {
+			var err error
+			if pw, err = users.Generate(a.rand); err != nil {
+				return m, nil, fail(err)
+			}
 		}
 		labels := map[string][]string{}
 		for _, l := range u.Labels {
 			labels[l.Name] = l.Values
 		}
-		accounts[i] = account{Name: u.Name, Password: pw.Reveal(), Labels: labels}
+		accounts[i] = account{Name: u.Name, Labels: labels}
+		if !given {
+			accounts[i].Password = pw.Reveal()
+		}
 		g.Go(func() error {
 			hash, err := users.Hash(pw, users.DefaultCost)
 			m.Users[i] = scaffold.UserHash{Name: u.Name, Hash: hash, Labels: u.Labels}
@@ -244,7 +252,7 @@ func (a *app) printAccounts(accounts []account) {
 		for _, k := range sortedKeys(acc.Labels) {
 			labels = append(labels, k+"="+strings.Join(acc.Labels[k], ","))
 		}
-		_, _ = fmt.Fprintf(tw, "  %s\t%s\t%s\n", acc.Name, acc.Password, strings.Join(labels, " "))
+		_, _ = fmt.Fprintf(tw, "  %s\t%s\t%s\n", acc.Name, cmp.Or(acc.Password, "(as typed)"), strings.Join(labels, " "))
 	}
 	_ = tw.Flush()
 }

@@ -24,7 +24,8 @@ func newInitCommand(a *app) *cobra.Command {
 		Long: `Generate a deployment in DIR: docker-compose.yml, Caddyfile, the registry's and the token
 server's configuration, users with fresh passwords, access rules, signing key and
 certificate. What the flags do not say comes from REGCTL_SETUP_* variables, then from
---answers, then from defaults that --yes takes.
+--answers. The rest is asked on a terminal (ACCESSIBLE=1 asks line by line, for screen
+readers), or comes from defaults with --yes.
 
 Without --domain the deployment is for localhost, with certificates of Caddy's own CA.
 
@@ -53,7 +54,7 @@ are printed once and kept nowhere.`,
 				}
 				return a.initAgain(cmd, dir, &af, &rf)
 			}
-			ans, err := af.read(a, cmd)
+			ans, refused, err := af.collect(a, cmd, answers.Defaults(), false)
 			if err != nil {
 				return err
 			}
@@ -61,15 +62,19 @@ are printed once and kept nowhere.`,
 				return err
 			}
 			if rf.preview() {
+				if problems := append(refused, remaining(ans, refused)...); len(problems) > 0 {
+					return answersError(problems)
+				}
 				return a.previewNew(cmd.Context(), dir, ans, &rf)
 			}
-			if err := a.confirmAnswers(dir, ans); err != nil {
+			ans, typed, err := a.settleAnswers(cmd.Context(), dir, ans, refused, af.answered())
+			if err != nil {
 				return err
 			}
 			for _, w := range ans.Warnings() {
 				a.note("warning: %v", w)
 			}
-			accounts, files, err := a.generate(cmd.Context(), dir, ans)
+			accounts, files, err := a.generate(cmd.Context(), dir, ans, typed)
 			if err != nil {
 				return err
 			}

@@ -507,7 +507,7 @@ func (a *app) printAgainJSON(dir string, r *rerun, written bool, diff string) er
 
 // previewNew shows the files of a deployment that is not there yet.
 func (a *app) previewNew(ctx context.Context, dir string, ans answers.Answers, rf *rerunFlags) error {
-	m, _, err := a.material(ans)
+	m, _, err := a.material(ans, nil)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ the images that are pushed.`,
 				if err := canListen(ans.Listen); err != nil {
 					return err // before a folder is made whose passwords nobody would see again
 				}
-				if accounts, _, err = a.generate(cmd.Context(), dir, ans); err != nil {
+				if accounts, _, err = a.generate(cmd.Context(), dir, ans, nil); err != nil {
 					return err
 				}
 			} else if given := af.given(cmd); len(given) > 0 {
