@@ -255,6 +255,7 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 		Issuer:         issuer,
 		Expiration:     f.Token.Expiration,
 		PullExpiration: x.PullExpiration, PushExpiration: x.PushExpiration,
+		ReuseTokens:    x.TokenReuse,
 		Policy:         policy,
 		Authenticators: []authn.Authenticator{static},
 		Services:       x.Services,

@@ -66,6 +66,9 @@ type State struct {
 	// Expiration is the lifetime of tokens. PullExpiration and PushExpiration, where
 	// they are set, replace it for tokens that grant nothing but pull, and for others.
 	Expiration, PullExpiration, PushExpiration time.Duration
+	// ReuseTokens lets a token that would say the same be handed out again, to the same
+	// client, while more than three quarters of its life are left.
+	ReuseTokens bool
 	// Policy decides.
 	Policy *acl.Policy
 	// Authorizers are asked in this order where no entry of the policy matches.
@@ -101,6 +104,9 @@ type State struct {
 	Source any
 	// Warnings are for the log.
 	Warnings []string
+
+	// reuse is made when the state comes into force; nil: every token is new.
+	reuse *tokenCache
 }
 
 // Limits bound one request. A zero field means the default, the one that config has.
@@ -332,6 +338,9 @@ func (s *Server) adopt(st *State) {
 	s.mu.Lock()
 	s.loadedAt, s.lastError, s.lastFailed, s.notice = s.now(), nil, time.Time{}, ""
 	s.mu.Unlock()
+	if st.reuse = nil; st.ReuseTokens {
+		st.reuse = newTokenCache()
+	}
 	s.state.Store(st)
 	for _, w := range st.Warnings {
 		s.log.Warn("configuration: " + printable(w, 1000))
@@ -358,6 +367,7 @@ type Stats struct {
 	ReloadsFailed uint64
 	MatcherErrors uint64 // scopes denied because a pattern broke
 	AuditErrors   uint64 // decisions that could not be recorded
+	TokensReused  uint64 // handed out again since the last reload
 	Guard         authn.GuardStats
 }
 
@@ -369,7 +379,8 @@ func (s *Server) Stats() Stats {
 		Limited: c.limited.Load(), Busy: c.busy.Load(), Failed: c.failed.Load(), Panics: c.panics.Load(),
 		Reloads: c.reloads.Load(), ReloadsFailed: c.reloadsFailed.Load(),
 		MatcherErrors: c.matcherErrors.Load(), AuditErrors: c.auditErrors.Load(),
-		Guard: s.guard.Stats(),
+		TokensReused: s.State().reuse.reused(),
+		Guard:        s.guard.Stats(),
 	}
 }
 

@@ -113,7 +113,7 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 		if failed := s.record(r.Context(), st, d); failed != nil && ref == nil {
 			ref = failed
 			d.Status, d.Result, d.Reason = ref.status, ResultError, ref.reason
-			d.TokenID, d.Lifetime = "", 0
+			d.TokenID, d.Lifetime, d.Reused = "", 0, false
 		}
 	}
 	if ref != nil {
@@ -169,13 +169,31 @@ func (s *Server) countRefusal(status int) Result {
 	return ResultMalformed
 }
 
-// tokenAnswer is the body of a token, with both names that clients look for.
+// tokenAnswer is the body of a token.
 type tokenAnswer struct {
-	Token       string  `json:"token"`
-	AccessToken string  `json:"access_token"`
-	ExpiresIn   int64   `json:"expires_in"`
-	IssuedAt    string  `json:"issued_at"`
-	Scope       *string `json:"scope,omitempty"` // for POST only, as OAuth 2 wants it
+	raw       string
+	expiresIn int64 // seconds
+	issuedAt  time.Time
+	scope     *string // for POST only, as OAuth 2 wants it
+}
+
+// json writes the answer, the token under both names that clients look for. A token is made
+// of letters, digits, "-", "_" and ".", which need no quoting.
+func (a *tokenAnswer) json() []byte {
+	b := make([]byte, 0, 2*len(a.raw)+160)
+	b = append(append(b, `{"token":"`...), a.raw...)
+	b = append(append(b, `","access_token":"`...), a.raw...)
+	b = strconv.AppendInt(append(b, `","expires_in":`...), a.expiresIn, 10)
+	b = a.issuedAt.UTC().AppendFormat(append(b, `,"issued_at":"`...), time.RFC3339)
+	b = append(b, '"')
+	if a.scope != nil {
+		quoted, err := json.Marshal(*a.scope)
+		if err != nil { // a text always has a JSON form
+			quoted = []byte(`""`)
+		}
+		b = append(append(b, `,"scope":`...), quoted...)
+	}
+	return append(b, "}\n"...)
 }
 
 // answer does all the work of a token request and notes what it finds in d.
@@ -218,25 +236,20 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 		return nil, backendRefusal(ctx, err, "the access could not be decided")
 	}
 	lifetime := st.lifetime(access)
-	tok, err := st.Issuer.Issue(token.Request{Subject: id.Account, Audience: req.service, Access: access, Lifetime: lifetime})
+	tok, reused, err := s.issue(st, token.Request{Subject: id.Account, Audience: req.service, Access: access, Lifetime: lifetime}, addr)
 	if err != nil {
 		return nil, &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "the token could not be signed",
 			reason: "signing the token: " + err.Error()}
 	}
-	d.TokenID, d.Lifetime = tok.ID, lifetime
-	a := tokenAnswer{
-		Token: tok.Raw, AccessToken: tok.Raw,
-		ExpiresIn: int64(lifetime / time.Second), IssuedAt: tok.IssuedAt.UTC().Format(time.RFC3339),
-	}
+	d.TokenID, d.Lifetime, d.Reused = tok.ID, lifetime, reused
+	// As the specification of the token answer has it, the lifetime counts from issued_at,
+	// also when the token was issued a while ago.
+	a := tokenAnswer{raw: tok.Raw, expiresIn: int64(lifetime / time.Second), issuedAt: tok.IssuedAt}
 	if r.Method == http.MethodPost {
 		granted := grantedScopes(d.Scopes)
-		a.Scope = &granted
+		a.scope = &granted
 	}
-	body, err := json.Marshal(a)
-	if err != nil {
-		return nil, &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "internal error", reason: err.Error()}
-	}
-	return append(body, '\n'), nil
+	return a.json(), nil
 }
 
 // readRequest reads the request and, for POST, its body.

@@ -50,6 +50,7 @@ type healthCounts struct {
 	Failed        uint64 `json:"failed"`
 	MatcherErrors uint64 `json:"matcher_errors"`
 	AuditErrors   uint64 `json:"audit_errors"`
+	TokensReused  uint64 `json:"tokens_reused"`
 	Checks        uint64 `json:"password_checks"`
 	ChecksFailed  uint64 `json:"password_checks_failed"`
 	ChecksWaiting int    `json:"password_checks_waiting"`
@@ -83,7 +84,7 @@ func (s *Server) serveHealth(w *answerWriter, r *http.Request, st *State) {
 		h.Requests = &healthCounts{
 			Total: stats.Requests, Granted: stats.Granted, Refused: stats.Refused, Malformed: stats.Malformed,
 			Limited: stats.Limited, Busy: stats.Busy, Failed: stats.Failed,
-			MatcherErrors: stats.MatcherErrors, AuditErrors: stats.AuditErrors,
+			MatcherErrors: stats.MatcherErrors, AuditErrors: stats.AuditErrors, TokensReused: stats.TokensReused,
 			Checks: stats.Guard.Checked, ChecksFailed: stats.Guard.Failed, ChecksWaiting: stats.Guard.Waiting,
 		}
 	}

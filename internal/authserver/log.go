@@ -127,6 +127,9 @@ func (s *Server) logDecision(ctx context.Context, d *Decision) {
 	text("user_agent", d.UserAgent, maxFreeField)
 	if d.TokenID != "" {
 		attrs = append(attrs, slog.String("jti", printable(d.TokenID, 64)), slog.Int64("lifetime", int64(d.Lifetime.Seconds())))
+		if d.Reused {
+			attrs = append(attrs, slog.Bool("reused", true))
+		}
 	}
 	attrs = append(attrs, slog.Int64("duration_us", d.Duration.Microseconds()))
 	s.log.LogAttrs(ctx, level, "token request", attrs...)

@@ -51,6 +51,8 @@ type Decision struct {
 	// TokenID is the token's jti, Lifetime how long it is valid; zero without a token.
 	TokenID  string
 	Lifetime time.Duration
+	// Reused tells that the token was made for an earlier request.
+	Reused bool
 }
 
 // ScopeDecision is what became of one scope.

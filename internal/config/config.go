@@ -30,6 +30,7 @@
 //	  lint: {ignore: [RULE | {rule: RULE, reason: TEXT}, ...]}
 //	  limits: {LIMIT: NUMBER | DURATION}    the fields of Limits, in snake case
 //	  expiration: {pull: DURATION, push: DURATION}
+//	  token_reuse: bool                     default true: hand a token out again that would say the same
 //	  refresh_tokens: bool | {lifetime: DURATION}
 //	  password_cache: DURATION              default 5m; 0: never
 //	  audit: best-effort | required | off   default best-effort
@@ -250,6 +251,8 @@ type Extras struct {
 	PushExpiration time.Duration
 	// RefreshTokens is nil when they are off.
 	RefreshTokens *RefreshTokens
+	// TokenReuse lets a token that would say the same be handed out again for a while.
+	TokenReuse bool
 	// PasswordCache is how long a successful password check is remembered; zero: never.
 	PasswordCache time.Duration
 	// Audit is "best-effort" (default), "required" or "off".
@@ -317,7 +320,7 @@ func DefaultLimits() Limits {
 
 // defaultExtras returns the settings of a file without x-regctl-setup.
 func defaultExtras() Extras {
-	return Extras{X5C: "auto", Limits: DefaultLimits(), PasswordCache: 5 * time.Minute, Audit: "best-effort"}
+	return Extras{X5C: "auto", Limits: DefaultLimits(), TokenReuse: true, PasswordCache: 5 * time.Minute, Audit: "best-effort"}
 }
 
 // Section is an external section of the file: a login or rules that live elsewhere.

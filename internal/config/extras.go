@@ -44,6 +44,8 @@ func (w *walker) extras(p pair) {
 			x.AllowPasswordless = w.boolean(k.val, s)
 		case "literal_labels":
 			x.LiteralLabels = w.boolean(k.val, s)
+		case "token_reuse":
+			x.TokenReuse = w.boolean(k.val, s)
 		case "allow_readable_key":
 			x.AllowReadableKey = w.boolean(k.val, s)
 		case "trusted_proxies":

@@ -103,10 +103,10 @@ var (
 	extrasSection = section{
 		where: extrasKey,
 		keys: []string{"x5c", "allow_passwordless", "literal_labels", "trusted_proxies", "services", "users", "lint",
-			"allow_readable_key", "limits", "expiration", "refresh_tokens", "password_cache", "audit"},
+			"allow_readable_key", "limits", "expiration", "refresh_tokens", "token_reuse", "password_cache", "audit"},
 		confusions: map[string]string{
 			"trusted_proxy": "trusted_proxies", "proxies": "trusted_proxies", "service": "services",
-			"passwordless": "allow_passwordless", "ignore": "lint: {ignore: [...]}", "cache": "password_cache",
+			"passwordless": "allow_passwordless", "ignore": "lint: {ignore: [...]}", "cache": "password_cache", "token_cache": "token_reuse", "reuse": "token_reuse",
 		},
 	}
 	factsSection = section{

@@ -203,6 +203,9 @@ func (i *Issuer) dateWarning(now time.Time) string {
 	return fmt.Sprintf("%v: tokens go without it (x5c: auto), and registries that do not know the key id %q refuse them; make a new certificate", err, i.kid)
 }
 
+// CarriesChain reports whether a token that is issued at this time carries the certificate chain.
+func (i *Issuer) CarriesChain(at time.Time) bool { return i.withChain(at) }
+
 func (i *Issuer) withChain(now time.Time) bool {
 	switch i.opts.X5C {
 	case X5CAlways:

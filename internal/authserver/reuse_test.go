@@ -1,0 +1,39 @@
+package authserver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/regctl-setup/regctl-setup/internal/token"
+)
+
+func TestTokenCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	c := newTokenCache()
+	tok := token.Token{Raw: strings.Repeat("x", 2000), IssuedAt: now, Expires: now.Add(time.Hour)}
+	c.put([]byte("often"), tok)
+	for i := range 50_000 {
+		c.put(fmt.Appendf(nil, "key %d", i), tok)
+		if _, ok := c.get([]byte("often"), now); !ok {
+			t.Fatalf("what is asked for all the time is gone after %d others", i)
+		}
+	}
+	if size := (len(c.young) + len(c.old)) * len(tok.Raw); size > maxReused || size < maxReused/4 {
+		t.Errorf("about %d bytes are kept, want at most %d and a good part of it", size, maxReused)
+	}
+	if _, ok := c.get([]byte("key 0"), now); ok {
+		t.Error("the oldest is still there")
+	}
+	if _, ok := c.get([]byte("often"), now.Add(-time.Second)); ok {
+		t.Error("a token from the future was handed out")
+	}
+	// The same key again takes no more room.
+	was := c.bytes
+	c.put([]byte("key 49999"), tok)
+	if c.bytes != was {
+		t.Errorf("%d bytes after the same key again, were %d", c.bytes, was)
+	}
+}
