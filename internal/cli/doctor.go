@@ -16,20 +16,30 @@ import (
 
 type doctorOptions struct {
 	offline  bool
+	liveOnly bool
 	fix      bool
 	severity string
 	explain  string
+	live     liveFlags
 }
 
 func newDoctorCommand(a *app) *cobra.Command {
 	var o doctorOptions
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Find what is wrong with a deployment's files",
+		Short: "Find what is wrong with a deployment, on disk and as a client sees it",
 		Long: `Find what is wrong with a deployment, and say for each fault what mends it.
 
 On disk: whether files that must agree do, keys and certificates, owners and modes,
 secrets in git, image versions, settings that are known to hurt, rules and their tests.
+Live, as a client sees it: name, port, certificate, clock, the registry's challenge, a
+token of the deployment's own key for an account that exists nowhere, an upload that is
+begun and cancelled. Nothing stays in the registry.
+
+With --write also a push of 32 MB to the repository regctl-setup/doctor, a pull, a mount
+and, where deleting is on, its removal. A registry keeps the repository's name in its
+catalog for ever.
+
 Changes nothing on disk, unless --fix is given: then what leaves no doubt is mended (modes,
 the registry's copy of the certificate, quotes in .env) and told.
 
@@ -37,6 +47,7 @@ Exit status 0 when all is well, 1 with findings of the severity or worse, 3 when
 could not be told.`,
 		Example: `  regctl-setup -C ./registry doctor
   regctl-setup doctor --offline --fix
+  regctl-setup doctor --write --as admin --ca ca.crt
   regctl-setup doctor --explain issuer-mismatch`,
 		Args: cobra.NoArgs,
 		RunE: a.run(func(cmd *cobra.Command, _ []string) error {
@@ -48,9 +59,11 @@ could not be told.`,
 	}
 	f := c.Flags()
 	f.BoolVar(&o.offline, "offline", false, "look at the files only")
+	f.BoolVar(&o.liveOnly, "live-only", false, "ask the registry only")
 	f.BoolVar(&o.fix, "fix", false, "mend what leaves no doubt")
 	f.StringVar(&o.severity, "severity", "warning", "show findings from this `SEVERITY` up: error, warning or info")
 	f.StringVar(&o.explain, "explain", "", "explain one `CODE` and end")
+	o.live.register(f)
 	c.AddCommand(newDoctorListCommand(a))
 	return c
 }
@@ -134,15 +147,31 @@ func (a *app) runDoctor(ctx context.Context, o doctorOptions) error {
 	if err != nil {
 		return usage(fmt.Errorf("--%w", err))
 	}
+	if o.offline && o.liveOnly {
+		return usage(errors.New("--offline and --live-only exclude each other"))
+	}
+	if err := o.live.check(o.offline); err != nil {
+		return err
+	}
 	facts, err := a.doctorFacts(ctx)
 	if err != nil {
 		return err
 	}
-	report := doctor.Disk(ctx, facts)
-	if o.fix {
-		if _, report, err = a.doctorFix(ctx, facts, report); err != nil {
+	var report doctor.Report
+	if !o.liveOnly {
+		report = doctor.Disk(ctx, facts)
+		if o.fix {
+			if facts, report, err = a.doctorFix(ctx, facts, report); err != nil {
+				return err
+			}
+		}
+	}
+	if !o.offline {
+		live, err := a.doctorLive(ctx, facts, o.live)
+		if err != nil {
 			return err
 		}
+		report.Merge(live)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

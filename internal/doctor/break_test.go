@@ -244,6 +244,7 @@ func (b breakage) name(i int) string { return fmt.Sprintf("%02d-%s", i, b.code) 
 func TestEachBreakageIsFound(t *testing.T) {
 	t.Parallel()
 	alone := map[string]bool{}
+	outputs := newExamples(t, "disk", len(breakages()))
 	for i, b := range breakages() {
 		if len(b.also()) == 0 {
 			alone[b.code] = true
@@ -272,6 +273,9 @@ func TestEachBreakageIsFound(t *testing.T) {
 			}
 			if len(r.Unknown) > 0 {
 				t.Errorf("could not tell:\n%s", show(r))
+			}
+			if runtime.GOOS != "windows" { // paths and modes are told otherwise there
+				outputs.add(i, b.code, b.text(), show(r))
 			}
 			if b.fixable {
 				b.mended(t, dir, r)

@@ -7,7 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -50,6 +53,9 @@ func (f *Facts) secretFiles() []string {
 	return out
 }
 
+// positioned is an error that begins with the answers file and a place in it.
+var positioned = regexp.MustCompile(regexp.QuoteMeta(deployment.AnswersFile) + `:(\d+):(\d+): (.*)$`)
+
 func filesChecks() []Check {
 	return []Check{
 		{
@@ -65,8 +71,17 @@ func filesChecks() []Check {
 			Why:   "init can't render the deployment again, and up does not know which runtime was meant",
 			Mend:  "correct regctl-setup.yaml at the line named",
 			run: func(p *pass) {
-				if p.answersErr != nil {
-					p.report(at(deployment.AnswersFile), "%v", trimPath(p.answersErr, p.Deployment.Answers)).mend("correct %s; %s   lists the keys", p.shown(deployment.AnswersFile), "regctl-setup init --help")
+				if p.answersErr == nil {
+					return
+				}
+				for _, line := range strings.Split(trimPath(p.answersErr, p.Deployment.Answers).Error(), "\n") {
+					pos := at(deployment.AnswersFile)
+					if m := positioned.FindStringSubmatch(line); m != nil {
+						pos.Line, _ = strconv.Atoi(m[1])
+						pos.Column, _ = strconv.Atoi(m[2])
+						line = m[3]
+					}
+					p.report(pos, "%s", line).mend("correct %s; %s   lists the keys", p.shown(deployment.AnswersFile), "regctl-setup init --help")
 				}
 			},
 		},

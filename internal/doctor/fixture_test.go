@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/sirupsen/logrus"
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
 	"github.com/regctl-setup/regctl-setup/internal/doctor"
@@ -22,6 +24,12 @@ import (
 )
 
 var update = flag.Bool("update", false, "rewrite docs/doctor.md")
+
+// TestMain silences the registry's and compose-go's own log, as the command line does.
+func TestMain(m *testing.M) {
+	logrus.SetOutput(io.Discard)
+	os.Exit(m.Run())
+}
 
 const goldenDir = "../scaffold/testdata"
 

@@ -220,6 +220,8 @@ func loadConfig(o Options) (*configuration.Configuration, error) {
 	cfg.Storage["filesystem"]["rootdirectory"] = o.DataDir
 	cfg.HTTP.Addr, cfg.HTTP.Net, cfg.HTTP.Host = "", "", ""
 	cfg.HTTP.Debug.Addr = ""
+	// Nobody could read its metrics, and a second registry in the process could not register them.
+	cfg.HTTP.Debug.Prometheus.Enabled = false
 	cfg.HTTP.RelativeURLs = true
 	token, ok := cfg.Auth["token"]
 	if !ok {
