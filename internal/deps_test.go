@@ -61,6 +61,7 @@ var arrows = []struct {
 	{"internal/deployment", []string{"internal/answers", "internal/config", "internal/keys", "internal/safefile"}, "a folder on disk is found and loaded, not decided about"},
 	{"internal/hostcheck", nil, "what a machine and its network say is independent of who asks"},
 	{"internal/wizard", []string{"internal/answers"}, "what is asked follows from the answers alone; how it is drawn is the command line's affair"},
+	{"internal/adopt", []string{"internal/acl", "internal/answers", "internal/config", "internal/deployment", "internal/keys", "internal/safefile", "internal/scaffold", "internal/yamledit"}, "a folder made by hand becomes answers and edits; what is wrong with it doctor finds, and cli puts the two side by side"},
 	{"internal/doctor", []string{anything}, "checks look at everything"},
 }
 
@@ -78,7 +79,7 @@ var owners = []struct {
 	{"github.com/spf13/viper", []string{"internal/cli"}, "environment and answers are merged in one place"},
 	{"charm.land/", []string{"internal/cli"}, "only commands ask questions"},
 	{"golang.org/x/term", []string{"internal/iostreams"}, "only iostreams knows what a terminal is"},
-	{"github.com/compose-spec/compose-go/", []string{"internal/deployment", "internal/scaffold", "internal/doctor"}, "a compose file is read where deployments are read and checked where they are made"},
+	{"github.com/compose-spec/compose-go/", []string{"internal/deployment", "internal/scaffold", "internal/doctor", "internal/adopt"}, "a compose file is read where deployments are read and checked where they are made"},
 	{"github.com/distribution/distribution/", []string{"internal/embedded", "internal/scaffold", "internal/doctor"}, "the registry is a big dependency; the token server must stay usable without it"},
 	{"github.com/aws/aws-sdk-go/", []string{"internal/s3probe", "internal/scaffold"}, "the SDK of the registry's own S3 driver, used where a bucket is tried; scaffold asks it which regions there are"},
 	{"github.com/go-jose/", []string{"internal/token", "internal/keys", "internal/scaffold"}, "tokens are signed and keys are written in one place each; scaffold reads the key set back as the registry will"},

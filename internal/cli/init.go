@@ -17,6 +17,7 @@ func newInitCommand(a *app) *cobra.Command {
 	var (
 		af answerFlags
 		rf rerunFlags
+		ad adoptFlags
 	)
 	c := &cobra.Command{
 		Use:   "init [DIR]",
@@ -35,18 +36,29 @@ over the recorded ones (regctl-setup.yaml) and what they change is written, all 
 --dry-run lists it, --diff shows it. Users, rules, keys and secrets survive, files that were
 changed by hand are kept (--force replaces them), and --team and --user add to those there.
 
+--adopt reads a folder that was made by hand instead: what it is, what is wrong with it, what
+a rewritten one does about each fault. --yes rewrites it, all or nothing: users, rules, key,
+names and storage are kept, the old files go to state/adopted-DATE.
+
 Every file is read by the parser that will use it before anything is written. Passwords
 are printed once and kept nowhere.`,
 		Example: `  regctl-setup init ./registry --yes
   regctl-setup init ./registry --yes --domain registry.example.com --email ops@example.com \
       --team backend --user alice:team=backend --anonymous-pull 'public/**'
   regctl-setup init ./registry --domain registry.example.net --diff
-  regctl-setup init ./registry --team frontend --yes`,
+  regctl-setup init ./registry --team frontend --yes
+  regctl-setup init /srv/old-registry --adopt`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.run(func(cmd *cobra.Command, args []string) error {
 			dir, err := a.positionalDir(args)
 			if err != nil {
 				return err
+			}
+			if ad.adopt {
+				return a.initAdopt(cmd, dir, &af, ad, rf.preview())
+			}
+			if ad.into != "" {
+				return usage(errors.New("--into is for --adopt"))
 			}
 			if there, err := a.deploymentIn(cmd.Context(), dir); err != nil || there {
 				if err != nil {
@@ -98,6 +110,7 @@ are printed once and kept nowhere.`,
 		}),
 	}
 	rf.register(c)
+	ad.register(c)
 	af.register(a, c)
 	return c
 }

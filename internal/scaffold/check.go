@@ -47,6 +47,21 @@ func Check(ctx context.Context, files []safefile.File) error {
 	return errors.Join(errs...)
 }
 
+// CheckTaken is [Check] for a deployment whose auth config a person wrote: what its
+// parser merely warns of, such as a password hash that is cheap to guess, is returned
+// apart and is no fault of the deployment.
+func CheckTaken(ctx context.Context, files []safefile.File) (warnings []error, err error) {
+	var errs []error
+	for _, f := range check(ctx, files).faults {
+		if f.warning {
+			warnings = append(warnings, f.err)
+		} else {
+			errs = append(errs, f.err)
+		}
+	}
+	return warnings, errors.Join(errs...)
+}
+
 // check finds the faults of the files.
 func check(ctx context.Context, files []safefile.File) *checker {
 	c := &checker{files: map[string][]byte{}}
@@ -90,6 +105,7 @@ type fault struct {
 	path     string
 	err      error
 	disagree bool // with another file: logins would break
+	warning  bool // the file works all the same
 }
 
 func (c *checker) fault(path string, err error) {
@@ -186,7 +202,7 @@ func (c *checker) auth() *config.File {
 		return nil
 	}
 	for _, w := range f.Warnings {
-		c.placed(PathAuth, w)
+		c.faults = append(c.faults, fault{path: PathAuth, err: w, warning: true})
 	}
 	if len(problems) > 0 {
 		return nil
