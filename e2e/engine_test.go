@@ -7,11 +7,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +94,17 @@ func (e *dockerEngine) image(t *testing.T, name, program, at string, changes ...
 	}
 	// Folders by name: what is left to the import is for root alone, and root without
 	// capabilities is nobody. The last three are as in the published images.
-	for _, dir := range []string{"./", "bin/", "usr/", "usr/bin/", "docker_auth/", "etc/", "tmp/", "data/", "config/"} {
+	dirs := []string{"./", "bin/", "usr/", "usr/bin/", "docker_auth/", "etc/", "tmp/", "data/", "config/"}
+	libs := sharedLibraries(t, program)
+	for _, lib := range libs {
+		parents := strings.Split(strings.Trim(path.Dir(lib), "/"), "/")
+		for i := range parents {
+			if dir := strings.Join(parents[:i+1], "/") + "/"; !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	for _, dir := range dirs {
 		mode := int64(0o755)
 		if dir == "tmp/" || dir == "data/" || dir == "config/" {
 			mode = 0o1777
@@ -106,6 +120,9 @@ func (e *dockerEngine) image(t *testing.T, name, program, at string, changes ...
 		}
 	}
 	add(strings.TrimPrefix(at, "/"), program)
+	for _, lib := range libs {
+		add(strings.TrimPrefix(lib, "/"), lib)
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,15 +133,83 @@ func (e *dockerEngine) image(t *testing.T, name, program, at string, changes ...
 	e.docker(t, b.String(), append(args, "-", name)...)
 }
 
-// images makes the three that init's compose file names, from the real programs; serve stands
+// sharedLibraries lists what a program loads, the loader included: nothing for a static one.
+func sharedLibraries(t *testing.T, program string) []string {
+	t.Helper()
+	r := execute(t, "", environ(t.TempDir()), "ldd", program)
+	if strings.Contains(r.stdout+r.stderr, "not a dynamic executable") {
+		return nil
+	}
+	var libs []string
+	for line := range strings.Lines(r.stdout) {
+		if i := strings.Index(line, "/"); i >= 0 {
+			libs = append(libs, strings.Fields(line[i:])[0])
+		}
+	}
+	if r.status != 0 || len(libs) == 0 {
+		t.Fatalf("ldd %s: %v", program, r)
+	}
+	return libs
+}
+
+// images makes those that init's compose files name, from the real programs; serve stands
 // in docker_auth's place, under its command line.
-func (e *dockerEngine) images(t *testing.T) {
+func (e *dockerEngine) images(t *testing.T, combinations ...combination) {
 	t.Helper()
 	e.image(t, "cesanta/docker_auth:1.14.0", program, "/docker_auth/auth_server", `ENTRYPOINT ["/docker_auth/auth_server"]`)
-	e.image(t, "registry:3.1.1", part(t, "registry"), "/bin/registry", `ENTRYPOINT ["/bin/registry"]`)
 	e.image(t, "caddy:2.11.4", part(t, "caddy"), "/usr/bin/caddy",
 		"ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data",
 		`CMD ["caddy","run","--config","/etc/caddy/Caddyfile","--adapter","caddyfile"]`)
+	for name, make := range map[string]func(){
+		"3": func() {
+			e.image(t, "registry:3.1.1", part(t, "registry"), "/bin/registry", `ENTRYPOINT ["/bin/registry"]`)
+		},
+		"2": func() {
+			e.image(t, "registry:2.8.3", part(t, "docker-registry"), "/bin/registry", `ENTRYPOINT ["/bin/registry"]`)
+		},
+		"filesystem": func() {},
+		"versitygw": func() {
+			e.image(t, "versity/versitygw:v1.8.0", part(t, "versitygw"), "/usr/bin/versitygw", `ENTRYPOINT ["/usr/bin/versitygw"]`)
+		},
+		"minio": func() { e.image(t, minioImage, part(t, "minio"), "/usr/bin/minio", `ENTRYPOINT ["/usr/bin/minio"]`) },
+	} {
+		if slices.ContainsFunc(combinations, func(c combination) bool { return c.registry == name || c.storage == name }) {
+			make()
+		}
+	}
+}
+
+// minioImage is an image as a user might build one: there is no published one any more.
+const minioImage = "example.com/minio:built"
+
+// combination is one way to answer init's questions about what runs.
+type combination struct{ storage, registry, engine string }
+
+func (c combination) String() string { return c.storage + ", registry " + c.registry + ", " + c.engine }
+
+// args are the answers as flags.
+func (c combination) args() []string {
+	args := []string{"--storage", c.storage, "--registry", c.registry, "--engine", c.engine}
+	if c.storage == "minio" {
+		args = append(args, "--storage-image", minioImage)
+	}
+	return args
+}
+
+// combinations are those to be tried: each answer once, or all of them.
+func combinations() []combination {
+	if os.Getenv("REGCTL_SETUP_E2E_FULL") == "" {
+		return []combination{{"filesystem", "3", "docker_auth"}, {"versitygw", "2", "bundled"}}
+	}
+	var all []combination
+	for _, storage := range []string{"filesystem", "versitygw", "minio"} {
+		for _, registry := range []string{"3", "2"} {
+			for _, engine := range []string{"docker_auth", "bundled"} {
+				all = append(all, combination{storage, registry, engine})
+			}
+		}
+	}
+	return all
 }
 
 // compose runs docker compose on a folder.
@@ -149,45 +234,68 @@ func (e *dockerEngine) program(t *testing.T, args ...string) result {
 	return execute(t, "", e.env, append([]string{program}, args...)...)
 }
 
-// TestComposeStack brings the folder that init writes up on a real engine: healthy, and the
-// stories hold through Caddy's TLS; docker itself logs in, pushes and pulls; a user that is
-// added is seen without a restart; after down and up the image is still there.
+// TestComposeStack brings the folders that init writes up on a real engine: healthy, and the
+// stories hold through Caddy's TLS; docker itself logs in, pushes and pulls; a push outlives a
+// restart of everything; a user that is added is seen without one; after down and up the image
+// is still there. Each storage, registry and engine once, or all combinations with
+// REGCTL_SETUP_E2E_FULL=1.
 func TestComposeStack(t *testing.T) {
 	e := startEngine(t)
-	e.images(t)
+	all := combinations()
+	e.images(t, all...)
+	for _, c := range all {
+		t.Run(c.String(), func(t *testing.T) { composeStack(t, e, c) })
+	}
+}
+
+// composeStack tells the story of one deployment, from init to the second up.
+func composeStack(t *testing.T, e *dockerEngine, c combination) {
 	httpPort, httpsPort := freePort(t), freePort(t)
-	s := initDeployment(t, "--http-port", fmt.Sprint(httpPort), "--https-port", fmt.Sprint(httpsPort), "--bind", "127.0.0.1")
-	t.Cleanup(func() { e.tryCompose(t, s.dir, "down", "-t", "1") })
+	s := initDeployment(t, append(c.args(), "--http-port", fmt.Sprint(httpPort), "--https-port", fmt.Sprint(httpsPort), "--bind", "127.0.0.1")...)
+	s.registry = map[string]int{"3": 3, "2": 2}[c.registry]
+	// With its volumes: all deployments here are of one name, which makes one project.
+	t.Cleanup(func() { e.tryCompose(t, s.dir, "down", "-v", "-t", "1") })
 
 	// up, as the user would: it records the runtime compose, and starts the containers.
+	began := time.Now()
 	if r := e.program(t, "up", s.dir); r.status != 0 || !strings.Contains(r.stdout, "Registry ready") {
+		for _, id := range strings.Fields(e.tryCompose(t, s.dir, "ps", "-aq").stdout) {
+			t.Log(e.try(t, "", "inspect", "-f", "{{.Name}} {{json .State}}", id).stdout)
+		}
 		t.Fatalf("up: %v\n%s", r, e.tryCompose(t, s.dir, "logs").stdout)
 	}
-	for _, service := range []string{"auth", "registry", "caddy"} {
+	t.Logf("up took %s", time.Since(began).Round(100*time.Millisecond))
+	services := strings.Fields(e.compose(t, s.dir, "ps", "--services").stdout)
+	if want := 3; len(services) < want {
+		t.Fatalf("only %q run", services)
+	}
+	for _, service := range services {
 		id := strings.TrimSpace(e.compose(t, s.dir, "ps", "-q", service).stdout)
 		if got := strings.TrimSpace(e.docker(t, "", "inspect", "-f", "{{.State.Health.Status}}", id).stdout); got != "healthy" {
 			t.Errorf("%s is %q, want healthy", service, got)
 		}
 	}
-	ca := filepath.Join(t.TempDir(), "ca.crt")
-	e.compose(t, s.dir, "cp", "caddy:/data/caddy/pki/authorities/local/root.crt", ca)
-	s.ca = ca
+	s.ca = filepath.Join(t.TempDir(), "ca.crt")
+	e.compose(t, s.dir, "cp", "caddy:/data/caddy/pki/authorities/local/root.crt", s.ca)
 	s.host = fmt.Sprintf("localhost:%d", httpsPort)
-	s.http = httpClient(t, ca)
+	s.http = httpClient(t, s.ca)
 	s.base = "https://" + s.host
 	t.Run("stories", func(t *testing.T) { stories(t, s) })
 
+	image := s.ref("dev-backend/from-docker:1")
 	t.Run("docker", func(t *testing.T) {
 		e.docker(t, s.developer.Password, "login", s.host, "-u", "developer", "--password-stdin")
-		e.docker(t, "", "tag", "registry:3.1.1", s.ref("dev-backend/from-docker:1"))
-		e.docker(t, "", "push", s.ref("dev-backend/from-docker:1"))
-		e.docker(t, "", "rmi", s.ref("dev-backend/from-docker:1"))
-		e.docker(t, "", "pull", s.ref("dev-backend/from-docker:1"))
-		e.docker(t, "", "tag", "registry:3.1.1", s.ref("dev-frontend/from-docker:1"))
+		e.docker(t, "", "tag", "caddy:2.11.4", image)
+		e.docker(t, "", "push", image)
+		e.docker(t, "", "rmi", image)
+		e.docker(t, "", "pull", image)
+		e.docker(t, "", "tag", "caddy:2.11.4", s.ref("dev-frontend/from-docker:1"))
 		if r := e.try(t, "", "push", s.ref("dev-frontend/from-docker:1")); r.status == 0 || !strings.Contains(r.stderr+r.stdout, "denied") {
 			t.Errorf("a push that the rules deny: %v", r)
 		}
 	})
+
+	t.Run("a push outlives a restart", func(t *testing.T) { pushThroughRestart(t, e, s) })
 
 	t.Run("a new user is seen without a restart", func(t *testing.T) {
 		late := s.addUser(t, "late")
@@ -202,16 +310,83 @@ func TestComposeStack(t *testing.T) {
 	t.Run("the image outlives the containers", func(t *testing.T) {
 		e.compose(t, s.dir, "down")
 		e.compose(t, s.dir, "up", "-d", "--wait")
-		e.docker(t, "", "rmi", s.ref("dev-backend/from-docker:1"))
-		e.docker(t, "", "pull", s.ref("dev-backend/from-docker:1"))
+		e.docker(t, "", "rmi", image)
+		e.docker(t, "", "pull", image)
 	})
 
+	if c.storage != "filesystem" { // what this program can't reach from outside the compose network
+		return
+	}
 	t.Run("no second registry on the same store", func(t *testing.T) {
 		r := e.program(t, "up", s.dir, "--embedded", "--listen", fmt.Sprintf("localhost:%d", freePort(t)))
 		if r.status != 3 || !strings.Contains(r.stderr, "must not share a store") {
 			t.Errorf("up --embedded beside the containers: %v", r)
 		}
 	})
+}
+
+// pushThroughRestart restarts all services once part of a layer has reached the store: docker,
+// which goes on trying for a while, ends its push well, and what arrived is what was sent.
+func pushThroughRestart(t *testing.T, e *dockerEngine, s *site) {
+	img := newImage(t, 96<<20)
+	ref := s.ref("dev-backend/big:1")
+	e.docker(t, "", "load", "-i", img.tar)
+	e.docker(t, "", "tag", "example.com/random:latest", ref)
+	id := func() string { return strings.TrimSpace(e.docker(t, "", "inspect", "-f", "{{.Id}}", ref).stdout) }
+	want := id()
+	store := filepath.Join(s.dir, "data")
+	before := size(t, store)
+	pushed := make(chan result, 1)
+	go func() { pushed <- execute(t, "", e.env, "docker", "push", ref) }()
+	eventually(t, "a part of the layers has arrived", func() error {
+		if got := size(t, store) - before; got < 8<<20 {
+			return fmt.Errorf("%d bytes", got)
+		}
+		return nil
+	})
+	select {
+	case r := <-pushed:
+		t.Fatalf("the push was over before the restart: %v", r)
+	default:
+	}
+	began := time.Now()
+	e.compose(t, s.dir, "restart")
+	t.Logf("the restart took %s", time.Since(began).Round(100*time.Millisecond))
+	r := <-pushed
+	t.Logf("the push ended %s later; it tried %d times more", time.Since(began).Round(100*time.Millisecond), strings.Count(r.stdout, "Retrying"))
+	allowed(t, "a push with a restart in the middle", r)
+	e.docker(t, "", "rmi", ref, "example.com/random:latest")
+	e.docker(t, "", "pull", ref)
+	if got := id(); got != want {
+		t.Errorf("pulled image %s, want %s", got, want)
+	}
+}
+
+// size is how many bytes the files below dir hold; files that go away meanwhile don't count.
+func size(t *testing.T, dir string) int64 {
+	t.Helper()
+	var sum int64
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		sum += info.Size()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
 }
 
 // eventually polls cond until it holds or a deadline passes.
