@@ -89,13 +89,15 @@ func (l *Loader) Load(ctx context.Context) (*authserver.State, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.Detach() // nobody edits what is served
 	l.mu.Lock()
 	l.file = f
 	l.mu.Unlock()
 	return st, nil
 }
 
-// File returns the config that was loaded last; nil before that.
+// File returns the config that was loaded last, without its text ([config.File.Detach]); nil
+// before that.
 func (l *Loader) File() *config.File {
 	l.mu.Lock()
 	defer l.mu.Unlock()

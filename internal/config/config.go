@@ -203,7 +203,21 @@ func (f *File) User(name string) (*User, bool) {
 }
 
 // Bytes returns the text that the file was read from. It must not be changed.
-func (f *File) Bytes() []byte { return f.doc.Bytes() }
+func (f *File) Bytes() []byte {
+	if f.doc == nil {
+		return nil
+	}
+	return f.doc.Bytes()
+}
+
+// Detach drops the file's text and its YAML nodes, which take several times the memory of the
+// typed view, for a program that keeps the file and neither edits nor shows it: edits then
+// fail, Bytes is nil, and [File.Position] knows no keys. It must not be called while others
+// read f.
+func (f *File) Detach() {
+	_, _ = f.Policy() // compiled while the text is there
+	f.doc = nil
+}
 
 // Problems returns what Parse returned beside the File.
 func (f *File) Problems() Problems { return f.problems }

@@ -71,7 +71,10 @@ func entriesOnly(entries []acl.Entry) expectation {
 // edit mends some of them and adds none; else its problems are the error. f is not changed.
 func (f *File) Apply(edits ...Edit) (*File, error) {
 	if f.doc == nil {
-		return nil, f.problems
+		if len(f.problems) > 0 {
+			return nil, f.problems
+		}
+		return nil, fmt.Errorf("%s: the text was dropped, and can't be edited", f.Path)
 	}
 	start := f
 	tries := 2 // the first user may have to make the section

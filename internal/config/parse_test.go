@@ -529,3 +529,22 @@ x-regctl-setup:
 		})
 	}
 }
+
+func TestDetach(t *testing.T) {
+	t.Parallel()
+	f, problems := Parse("f.yml", []byte(head+"users: {\"\": {}}\nacl: []\n"))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	users, entries := len(f.Users), len(f.ACL)
+	f.Detach()
+	if p, err := f.Policy(); err != nil || p.Len() != entries || len(f.Users) != users || f.Bytes() != nil {
+		t.Errorf("after Detach: policy %v, %v, %d users, %d bytes", p, err, len(f.Users), len(f.Bytes()))
+	}
+	if g, err := f.AddUser(NewUser{Name: "x"}); err == nil {
+		t.Errorf("an edit without the text gave %v", g)
+	}
+	if pos := f.Position("token"); pos.Line != 1 {
+		t.Errorf("position %v", pos)
+	}
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// request is an HTTP request as it goes over the wire: making it anew each time would cost
+// more than answering it.
+type request []byte
+
+// newRequest makes a GET with credentials; user "" sends none.
+func newRequest(host, path, user, password string) request {
+	b := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n", path, host)
+	if user != "" {
+		b = fmt.Appendf(b, "Authorization: Basic %s\r\n", base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+	}
+	return append(b, "\r\n"...)
+}
+
+// requestFor makes the request for a URL, which must be plain HTTP.
+func requestFor(raw, user, password string) (addr string, r request, err error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", nil, err
+	}
+	if u.Scheme != "http" {
+		return "", nil, fmt.Errorf("%s: only http is measured", raw)
+	}
+	addr = u.Host
+	if u.Port() == "" {
+		addr = net.JoinHostPort(u.Hostname(), "80")
+	}
+	return addr, newRequest(u.Host, u.RequestURI(), user, password), nil
+}
+
+// result is what a measurement found.
+type result struct {
+	name   string
+	took   time.Duration
+	errors int
+	times  []time.Duration // of the good answers, ascending
+}
+
+func (r result) rate() float64 { return float64(len(r.times)) / r.took.Seconds() }
+
+func (r result) quantile(q float64) time.Duration {
+	if len(r.times) == 0 {
+		return 0
+	}
+	return r.times[int(q*float64(len(r.times)-1))].Round(time.Microsecond)
+}
+
+// client is one connection.
+type client struct {
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+func dial(ctx context.Context, addr string) (*client, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &client{conn: conn, r: bufio.NewReaderSize(conn, 16<<10)}, nil
+}
+
+// do sends the request and reads the whole answer.
+func (c *client) do(r request) error {
+	_ = c.conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.conn.Write(r); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	if err == nil && res.StatusCode != http.StatusOK {
+		return fmt.Errorf("answered %s", res.Status)
+	}
+	return err
+}
+
+// once sends one request over a connection of its own.
+func once(ctx context.Context, addr string, r request) error {
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	return c.do(r)
+}
+
+// closedLoop keeps so many clients busy: each asks again when it has its answer. next makes
+// the request of a number.
+func closedLoop(ctx context.Context, addr string, clients int, length time.Duration, next func(int) request) (result, error) {
+	var (
+		number atomic.Int64
+		mu     sync.Mutex
+		all    result
+		first  error
+		wg     sync.WaitGroup
+	)
+	begin := time.Now()
+	for range clients {
+		c, err := dial(ctx, addr)
+		if err != nil {
+			return result{}, err
+		}
+		wg.Go(func() {
+			defer c.conn.Close()
+			var times []time.Duration
+			var failed error
+			for start := time.Now(); start.Sub(begin) < length && ctx.Err() == nil && failed == nil; {
+				failed = c.do(next(int(number.Add(1))))
+				end := time.Now()
+				if failed == nil {
+					times = append(times, end.Sub(start))
+				}
+				start = end
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all.times = append(all.times, times...)
+			if failed != nil {
+				all.errors++
+				first = errors.Join(first, failed)
+			}
+		})
+	}
+	wg.Wait()
+	all.took = time.Since(begin)
+	slices.Sort(all.times)
+	if len(all.times) == 0 {
+		return all, fmt.Errorf("no good answer: %w", first)
+	}
+	return all, ctx.Err()
+}
+
+// openLoop sends rate requests a second whatever the server does, and measures each from when
+// it was due.
+func openLoop(ctx context.Context, addr string, rate int, length time.Duration, next func(int) request) (result, error) {
+	const clients = 64
+	type due struct {
+		at time.Time
+		r  request
+	}
+	queue := make(chan due, rate) // a second's worth
+	var (
+		mu    sync.Mutex
+		all   result
+		first error
+		wg    sync.WaitGroup
+	)
+	for range clients {
+		c, err := dial(ctx, addr)
+		if err != nil {
+			close(queue)
+			return result{}, err
+		}
+		wg.Go(func() {
+			defer func() { _ = c.conn.Close() }()
+			times, bad := []time.Duration(nil), 0
+			var failed error
+			for d := range queue {
+				if err := c.do(d.r); err != nil {
+					bad++
+					failed = err
+					_ = c.conn.Close()
+					if again, err := dial(ctx, addr); err == nil {
+						c = again
+					}
+					continue
+				}
+				times = append(times, time.Since(d.at))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all.times = append(all.times, times...)
+			all.errors += bad
+			first = errors.Join(first, failed)
+		})
+	}
+	begin := time.Now()
+	dropped := 0
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for sent := 0; ctx.Err() == nil; {
+		now := <-tick.C
+		elapsed := min(now.Sub(begin), length)
+		for want := int(elapsed.Seconds() * float64(rate)); sent < want; sent++ {
+			select {
+			case queue <- due{begin.Add(time.Duration(float64(sent) / float64(rate) * float64(time.Second))), next(sent)}:
+			default:
+				dropped++ // more than a second behind
+			}
+		}
+		if elapsed >= length {
+			break
+		}
+	}
+	close(queue)
+	wg.Wait()
+	all.took = time.Since(begin)
+	all.errors += dropped
+	slices.Sort(all.times)
+	if len(all.times) == 0 {
+		return all, fmt.Errorf("no good answer: %w", first)
+	}
+	return all, ctx.Err()
+}

@@ -1,0 +1,213 @@
+// Command bench puts load on a token server and says what it takes.
+//
+//	go run ./bench                          all measurements, server in this process
+//	go run ./bench -for 10s -key rsa-4096   longer, another key
+//	go run ./bench -svg bench.svg           with a plot
+//	go run ./bench -url http://127.0.0.1:5001/auth?service=r -user alice -password-file pw
+//	                                        a server that runs
+//
+// Without -url four closed-loop rates are measured one after the other, each over HTTP with
+// the same clients, so that their ratios say what the server costs however fast the machine
+// is: a handler that does nothing, a handler that only signs, tokens that were never seen
+// before, and tokens that were. Then an open loop asks for the repeated tokens of 1,000
+// accounts at a given rate, whether or not the answers come, and measures from the time at
+// which a request was due: a server that falls behind can't hide it.
+//
+// The process that measures takes its share of the processors, too. Figures of a busy machine
+// say little; the load average is printed with them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/regctl-setup/regctl-setup/internal/keys"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the command line's.
+type settings struct {
+	length   time.Duration
+	clients  int
+	rate     int
+	accounts int
+	entries  int
+	key      string
+	svg      string
+	url      string
+	user     string
+	password string // the file with it
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	var s settings
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.DurationVar(&s.length, "for", 3*time.Second, "how long each measurement takes")
+	f.IntVar(&s.clients, "clients", 4*runtime.GOMAXPROCS(0), "connections of the closed loops")
+	f.IntVar(&s.rate, "rate", 15_000, "requests a second of the open loop")
+	f.IntVar(&s.accounts, "accounts", 1000, "accounts that ask in the open loop")
+	f.IntVar(&s.entries, "entries", 10, "entries in the rules")
+	f.StringVar(&s.key, "key", "rsa-2048", "signing key: rsa-2048, rsa-3072, rsa-4096 or ecdsa-p256")
+	f.StringVar(&s.svg, "svg", "", "write a plot to this `FILE`")
+	f.StringVar(&s.url, "url", "", "measure the server that runs there instead")
+	f.StringVar(&s.user, "user", "", "account for -url")
+	f.StringVar(&s.password, "password-file", "", "`FILE` with the password for -url")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if s.length <= 0 || s.clients < 1 || s.rate < 1 || s.accounts < 1 || s.entries < 0 {
+		return errors.New("-for, -clients, -rate and -accounts must be positive")
+	}
+	results, err := s.measure(ctx)
+	if err != nil {
+		return err
+	}
+	printTable(out, s, results)
+	if s.svg == "" {
+		return nil
+	}
+	return os.WriteFile(s.svg, plot(results), 0o644) //nolint:gosec // a picture
+}
+
+// measure runs everything that the settings ask for.
+func (s settings) measure(ctx context.Context) ([]result, error) {
+	if s.url != "" {
+		return s.measureURL(ctx)
+	}
+	kind, err := keys.ParseType(s.key)
+	if err != nil {
+		return nil, err
+	}
+	subject, err := newSubject(kind, s.accounts, s.entries)
+	if err != nil {
+		return nil, err
+	}
+	defer subject.close()
+	var all []result
+	for _, c := range []struct {
+		name string
+		h    http.Handler
+		next func(int) request
+		warm int // requests before, so that every account's password and token are known
+	}{
+		{"empty handler", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), subject.fresh, 0},
+		{"signing alone", subject.signer(), subject.fresh, 0},
+		{"never-seen tokens", subject.server, subject.fresh, 0},
+		{"repeated tokens", subject.server, subject.repeated, s.accounts},
+	} {
+		r, err := withServer(ctx, c.h, func(addr string) (result, error) {
+			for i := range c.warm {
+				if err := once(ctx, addr, c.next(i)); err != nil {
+					return result{}, err
+				}
+			}
+			return closedLoop(ctx, addr, s.clients, s.length, c.next)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		r.name = c.name
+		all = append(all, r)
+	}
+	r, err := withServer(ctx, subject.server, func(addr string) (result, error) {
+		return openLoop(ctx, addr, s.rate, s.length, subject.repeated)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open loop: %w", err)
+	}
+	r.name = fmt.Sprintf("open loop at %d/s", s.rate)
+	return append(all, r), nil
+}
+
+// measureURL measures a server that runs: one request, again and again.
+func (s settings) measureURL(ctx context.Context) ([]result, error) {
+	var password string
+	if s.password != "" {
+		data, err := os.ReadFile(s.password)
+		if err != nil {
+			return nil, err
+		}
+		password = strings.TrimRight(string(data), "\r\n")
+	}
+	addr, req, err := requestFor(s.url, s.user, password)
+	if err != nil {
+		return nil, err
+	}
+	next := func(int) request { return req }
+	closed, err := closedLoop(ctx, addr, s.clients, s.length, next)
+	if err != nil {
+		return nil, err
+	}
+	closed.name = "closed loop"
+	open, err := openLoop(ctx, addr, s.rate, s.length, next)
+	if err != nil {
+		return nil, err
+	}
+	open.name = fmt.Sprintf("open loop at %d/s", s.rate)
+	return []result{closed, open}, nil
+}
+
+// printTable prints the results, each rate also as a part of the first and second.
+func printTable(out io.Writer, s settings, results []result) {
+	fmt.Fprintf(out, "%d processors, load average %s, key %s, %d entries, %v each\n\n", runtime.GOMAXPROCS(0), loadAverage(), s.key, s.entries, s.length)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	head := "\trate/s\terrors\tp50\tp99\tmax\t"
+	if s.url == "" {
+		head += "of empty\tof signing\t"
+	}
+	fmt.Fprintln(w, head)
+	for i, r := range results {
+		fmt.Fprintf(w, "%s\t%.0f\t%d\t%v\t%v\t%v\t", r.name, r.rate(), r.errors, r.quantile(0.5), r.quantile(0.99), r.quantile(1))
+		if s.url == "" && i < len(results)-1 {
+			fmt.Fprintf(w, "%.2f\t%.2f\t", r.rate()/results[0].rate(), r.rate()/results[1].rate())
+		}
+		fmt.Fprintln(w)
+	}
+	_ = w.Flush()
+	fmt.Fprintf(out, "\nresident memory of this process, clients included: %s\n", resident())
+}
+
+// loadAverage is the system's, where it tells.
+func loadAverage() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(data))[:3], " ")
+}
+
+// resident is VmRSS, where the system tells.
+func resident() string {
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(data)) {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "unknown"
+}
