@@ -442,6 +442,9 @@ func (r *rerun) next() []string {
 	if has(scaffold.PathRegistry, scaffold.PathBundle, scaffold.PathJWKS) || secrets {
 		restart = append(restart, "registry")
 	}
+	if has(scaffold.PathCache) && was.HasCache() {
+		restart = append(restart, "cache")
+	}
 	if has(scaffold.PathCaddyfile, scaffold.PathTLSCert, scaffold.PathTLSKey) {
 		restart = append(restart, "caddy")
 	}

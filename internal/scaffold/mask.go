@@ -12,7 +12,7 @@ const hidden = "***"
 
 var (
 	bcryptHash = regexp.MustCompile(`!?\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}`)
-	secretKey  = regexp.MustCompile(`(?i)((?:^|[\s{,"'_-])(?:password|passwd|secret|accountkey|accesskey|secretkey|sessiontoken|connectionstring|token|api_?key|` +
+	secretKey  = regexp.MustCompile(`(?i)((?:^|[\s{,"'_+-])(?:password|passwd|secret|accountkey|accesskey|secretkey|sessiontoken|connectionstring|token|api_?key|` +
 		`aws_access_key_id|aws_secret_access_key|root_access_key|root_secret_key)["']?\s*[:=]\s*)('(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|[^\s'"{\[][^,}]*)`)
 	pemBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`)
 	longRun  = regexp.MustCompile(`^[ +-]*[A-Za-z0-9+/=]{60,}$`)
