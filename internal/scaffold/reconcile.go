@@ -68,7 +68,7 @@ type RerunInput struct {
 	Now         time.Time
 }
 
-// Plan of a second run; see [PlanRerun].
+// Rerun is the plan of a second run; see [PlanRerun].
 type Rerun struct {
 	Items []Item   // by path
 	Notes []string // what a person should know, a sentence each

@@ -132,7 +132,9 @@ func rerunProfiles() []struct {
 			func(a *answers.Answers) { a.Teams = append(a.Teams, answers.Team{Name: "web"}) }},
 		{"own-namespace", public, func(a *answers.Answers) { a.OwnNamespace = true }},
 		{"tls-internal-to-files", func(a *answers.Answers) { public(a); a.Email, a.TLS = "", answers.TLSInternal },
-			func(a *answers.Answers) { a.TLS, a.TLSCert, a.TLSKey = answers.TLSFiles, "/etc/ssl/full.pem", "/etc/ssl/key.pem" }},
+			func(a *answers.Answers) {
+				a.TLS, a.TLSCert, a.TLSKey = answers.TLSFiles, "/etc/ssl/full.pem", "/etc/ssl/key.pem"
+			}},
 		{"expiration-issuer-service", public, func(a *answers.Answers) { a.Expiration, a.Issuer, a.Service = 1800, "Acme's", "Registry" }},
 		{"cache-added", public, func(a *answers.Answers) { a.Cache.Domain = "hub.example.com" }},
 		{"ports", public, func(a *answers.Answers) { a.HTTPPort, a.HTTPSPort = 8080, 8443 }},
