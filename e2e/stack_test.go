@@ -23,6 +23,18 @@ const (
 // processes on loopback. registry is "registry" (3) or "docker-registry" (2.8).
 func startStack(t *testing.T, registry string, how engine, args ...string) *site {
 	t.Helper()
+	return newStack(t, registry, how, args...).site
+}
+
+// stack is a site of processes, two of which can be started again.
+type stack struct {
+	*site
+	restartAuth, restartRegistry func()
+}
+
+// newStack is startStack, with a hold on the processes.
+func newStack(t *testing.T, registry string, how engine, args ...string) *stack {
+	t.Helper()
 	registryBin, caddyBin := part(t, registry), part(t, "caddy")
 	part(t, "crane")
 	major := map[string]int{"registry": 3, "docker-registry": 2}[registry]
@@ -38,11 +50,18 @@ func startStack(t *testing.T, registry string, how engine, args ...string) *site
 	if how == asDockerAuth {
 		argv = []string{program, "serve", "-logtostderr", "-v=1", config}
 	}
-	auth := start(t, "serve", environ(home), argv...)
-	auth.ready(t, plain, "http://"+at.auth+"/", http.StatusOK)
-
-	reg := start(t, registry, environ(home), registryBin, "serve", filepath.Join(s.dir, "conf", "registry", "config.yml"))
-	reg.ready(t, plain, "http://"+at.debug+"/debug/health", http.StatusOK)
+	startAuth := func() *process {
+		p := start(t, "serve", environ(home), argv...)
+		p.ready(t, plain, "http://"+at.auth+"/", http.StatusOK)
+		return p
+	}
+	auth := startAuth()
+	startRegistry := func() *process {
+		p := start(t, registry, environ(home), registryBin, "serve", filepath.Join(s.dir, "conf", "registry", "config.yml"))
+		p.ready(t, plain, "http://"+at.debug+"/debug/health", http.StatusOK)
+		return p
+	}
+	reg := startRegistry()
 
 	caddy := start(t, "caddy", environ(home, "REGISTRY_DOMAIN=localhost", "AUTH_DOMAIN=localhost"),
 		caddyBin, "run", "--config", filepath.Join(s.dir, "conf", "caddy", "Caddyfile"), "--adapter", "caddyfile")
@@ -54,7 +73,11 @@ func startStack(t *testing.T, registry string, how engine, args ...string) *site
 	s.base = "https://" + s.host
 	s.http = httpClient(t, s.ca)
 	caddy.ready(t, s.http, s.base+"/v2/", http.StatusUnauthorized)
-	return s
+	return &stack{
+		site:            s,
+		restartAuth:     func() { auth.terminate(t); auth = startAuth() },
+		restartRegistry: func() { reg.terminate(t); reg = startRegistry() },
+	}
 }
 
 func TestStackRegistry3(t *testing.T) {
