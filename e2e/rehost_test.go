@@ -56,32 +56,38 @@ func rehost(t *testing.T, dir string, at addresses) {
 			{"http://127.0.0.1:2020", "http://" + at.health, 1},
 		},
 	} {
-		path := filepath.Join(dir, filepath.FromSlash(file))
-		st, err := os.Stat(path)
-		if err != nil {
-			t.Fatalf("init did not write what the deployment needs: %v", err)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range subs {
-			if n := bytes.Count(data, []byte(s.old)); n != s.times {
-				t.Errorf("%s holds %q %d times, want %d", file, s.old, n, s.times)
-			}
-			data = bytes.ReplaceAll(data, []byte(s.old), []byte(s.new))
-		}
-		for i, line := range strings.Split(string(data), "\n") {
-			if left := containerOnly.FindString(withoutComment(line)); left != "" {
-				t.Errorf("%s:%d: %q works in a container only and was not rewritten: %s", file, i+1, left, line)
-			}
-		}
-		if err := os.WriteFile(path, data, st.Mode().Perm()); err != nil {
-			t.Fatal(err)
-		}
+		rehostFile(t, filepath.Join(dir, filepath.FromSlash(file)), subs)
 	}
 	if t.Failed() {
 		t.FailNow()
+	}
+}
+
+// rehostFile makes the substitutions in one file, and makes sure that nothing is left of what
+// works in a container only.
+func rehostFile(t *testing.T, path string, subs []substitution) {
+	t.Helper()
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatalf("init did not write what the deployment needs: %v", err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range subs {
+		if n := bytes.Count(data, []byte(s.old)); n != s.times {
+			t.Errorf("%s holds %q %d times, want %d", path, s.old, n, s.times)
+		}
+		data = bytes.ReplaceAll(data, []byte(s.old), []byte(s.new))
+	}
+	for i, line := range strings.Split(string(data), "\n") {
+		if left := containerOnly.FindString(withoutComment(line)); left != "" {
+			t.Errorf("%s:%d: %q works in a container only and was not rewritten: %s", path, i+1, left, line)
+		}
+	}
+	if err := os.WriteFile(path, data, st.Mode().Perm()); err != nil {
+		t.Fatal(err)
 	}
 }
 
