@@ -280,7 +280,7 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 			ReadHeaderTimeout: l.ReadHeaderTimeout, ReadTimeout: l.ReadTimeout, WriteTimeout: l.WriteTimeout, IdleTimeout: l.IdleTimeout,
 			Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress,
 		},
-		AuditRequired: x.Audit == "required",
+		AuditRequired: x.Audit.Mode == config.AuditRequired,
 	}
 	addPrograms(st, o, f, programs)
 	if x.HasTrustedProxies {

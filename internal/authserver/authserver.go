@@ -91,6 +91,9 @@ type State struct {
 	Guard authn.GuardOptions
 	// Listen says where and how to listen.
 	Listen Listen
+	// Recorder receives every decision, in the place of [Options.Recorder]; nil: that one
+	// does.
+	Recorder Recorder
 	// AuditRequired refuses to issue a token that can't be recorded.
 	AuditRequired bool
 	// Sources are the files that the state was built from.
@@ -330,7 +333,7 @@ func (s *Server) build(ctx context.Context) (st *State, err error) {
 		return nil, errors.New("loading the configuration gave an incomplete state")
 	case st.Expiration <= 0:
 		return nil, errors.New("the tokens' lifetime is not positive")
-	case st.AuditRequired && s.recorder == nil:
+	case st.AuditRequired && s.recorder == nil && st.Recorder == nil:
 		return nil, errors.New("the configuration requires an audit log, which this server does not have")
 	}
 	return st, nil

@@ -128,11 +128,12 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 // record hands the decision to the recorder. A refusal comes back where none may go
 // unrecorded.
 func (s *Server) record(ctx context.Context, st *State, d *Decision) *refusal {
-	if s.recorder == nil {
+	rec := s.recorderOf(st)
+	if rec == nil {
 		return nil
 	}
 	d.Duration = s.now().Sub(d.Time)
-	err := s.recorder.Record(ctx, d)
+	err := rec.Record(ctx, d)
 	s.unrecorded.Store(err != nil)
 	if err == nil {
 		return nil
@@ -143,6 +144,22 @@ func (s *Server) record(ctx context.Context, st *State, d *Decision) *refusal {
 	}
 	return &refusal{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", msg: "temporarily unavailable", retry: 5,
 		reason: "the decision could not be recorded: " + err.Error()}
+}
+
+func (s *Server) recorderOf(st *State) Recorder {
+	if st.Recorder != nil {
+		return st.Recorder
+	}
+	return s.recorder
+}
+
+// auditFault reports whether decisions go unrecorded: by what the recorder says now, or
+// where it can't say by what became of the last one.
+func (s *Server) auditFault(st *State) bool {
+	if r, ok := s.recorderOf(st).(interface{ Err() error }); ok {
+		return r.Err() != nil
+	}
+	return s.unrecorded.Load()
 }
 
 // statusGone is logged for clients that left before their answer; nothing is sent.

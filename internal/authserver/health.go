@@ -67,7 +67,7 @@ func (s *Server) serveHealth(w *answerWriter, r *http.Request, st *State) {
 	if s.logState != nil {
 		logs = s.logState()
 	}
-	if lastError != nil || notice != "" || s.unrecorded.Load() || logs.Err != "" {
+	if lastError != nil || notice != "" || s.auditFault(st) || logs.Err != "" {
 		h.Status = "degraded"
 	}
 	// Errors quote the configuration, which is nobody's business on the internet.

@@ -132,11 +132,11 @@ func serviceOf(ctx context.Context, d *deployment.Deployment, file *config.File)
 	return "", nil
 }
 
-// edit changes the auth config under its lock: change gets the file as it is now and
+// edit changes the auth config under its lock: alter gets the file as it is now and
 // returns it edited. What that does to the access of im is told, and asked about, before it
 // is written. Nothing is written when the file or the change has a problem, or when the
 // bytes are the same.
-func (a *app) edit(ctx context.Context, im impact, change func(*config.File) (*config.File, error)) (*deployment.Deployment, bool, error) {
+func (a *app) edit(ctx context.Context, im impact, alter func(*config.File) (*config.File, error)) (*deployment.Deployment, bool, error) {
 	d, err := a.deployment(ctx)
 	if err != nil {
 		return nil, false, err
@@ -145,20 +145,31 @@ func (a *app) edit(ctx context.Context, im impact, change func(*config.File) (*c
 		return nil, false, fail(err)
 	}
 	var former []byte
+	finish := func(error) {}
 	changed, err := safefile.Transform(ctx, d.Auth, func(old []byte) ([]byte, error) {
 		former = bytes.Clone(old)
 		file, problems := config.Parse(displayPath(d.Auth), old)
 		if file == nil {
 			return nil, problemsError(problems)
 		}
-		edited, err := change(file)
+		edited, err := alter(file)
 		if err != nil {
 			return nil, editError(err)
 		}
 		if bytes.Equal(edited.Bytes(), old) {
 			return old, nil
 		}
-		if err := a.announce(ctx, d, file, edited, im); err != nil {
+		changes, err := a.announce(ctx, d, file, edited, im)
+		if err != nil {
+			return nil, err
+		}
+		finish(errors.New("somebody else changed the file meanwhile; beginning again"))
+		what, accounts := describeEdit(file, edited)
+		finish, err = a.recordChange(ctx, d, file, change{
+			file: d.Rel(d.Auth), what: what, accounts: accounts, access: changes, before: old, after: edited.Bytes(),
+		})
+		if err != nil {
+			finish = func(error) {}
 			return nil, err
 		}
 		return edited.Bytes(), nil
@@ -166,6 +177,11 @@ func (a *app) edit(ctx context.Context, im impact, change func(*config.File) (*c
 		a.note("waiting for the lock on %s, held by %s", displayPath(d.Auth), holder)
 	}})
 	var unsure *safefile.DurabilityError
+	if errors.As(err, &unsure) {
+		finish(nil)
+	} else {
+		finish(err)
+	}
 	switch {
 	case errors.As(err, &unsure):
 		a.note("warning: %v", unsure) // applied; only a power cut could undo it

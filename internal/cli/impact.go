@@ -35,12 +35,12 @@ const shownChanges = 8
 
 // announce tells what the edit does to access and asks where it must. An error means that
 // nothing may be written.
-func (a *app) announce(ctx context.Context, d *deployment.Deployment, before, after *config.File, im impact) error {
+func (a *app) announce(ctx context.Context, d *deployment.Deployment, before, after *config.File, im impact) (analysis.Changes, error) {
 	var changes analysis.Changes
 	if im.rules || len(im.accounts) > 0 {
 		var err error
 		if changes, err = a.accessChanges(ctx, d, before, after, im); err != nil {
-			return err
+			return changes, err
 		}
 		a.printChanges(changes)
 	}
@@ -53,16 +53,16 @@ func (a *app) announce(ctx context.Context, d *deployment.Deployment, before, af
 		question = "Everybody gains access. Go on?"
 	}
 	if question == "" || a.yes || !a.io.CanPrompt() {
-		return nil
+		return changes, nil
 	}
 	ok, err := a.io.Confirm(question)
 	if err != nil {
-		return fail(err)
+		return changes, fail(err)
 	}
 	if !ok {
-		return refuse(errors.New("nothing written"))
+		return changes, refuse(errors.New("nothing written"))
 	}
-	return nil
+	return changes, nil
 }
 
 // toEverybody reports whether a change is for who does not log in, for accounts that live

@@ -62,7 +62,7 @@ since a registry that trusts the old key would refuse every token of a new one.`
 		Example: `  regctl-setup -C ./registry keys generate
   regctl-setup --config conf/auth-server.yml keys generate --key-type rsa-2048`,
 		Args: cobra.NoArgs,
-		RunE: a.run(func(cmd *cobra.Command, _ []string) error {
+		RunE: a.run(func(cmd *cobra.Command, _ []string) (done error) {
 			typ, err := keys.ParseType(keyType)
 			if err != nil {
 				return usage(fmt.Errorf("--key-type: %w", err))
@@ -89,6 +89,13 @@ since a registry that trusts the old key would refuse every token of a new one.`
 			if err != nil {
 				return fail(err)
 			}
+			finish, err := a.recordChange(cmd.Context(), d, f, change{
+				file: d.Rel(files.key), what: []string{fmt.Sprintf("a signing key of type %s is made", typ), "its certificate has the SHA-256 " + keys.Fingerprint(pair.Leaf())},
+			})
+			if err != nil {
+				return err
+			}
+			defer func() { finish(done) }()
 			// The key last: a pair is there when its key is.
 			for _, file := range []struct {
 				path string

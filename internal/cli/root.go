@@ -90,6 +90,7 @@ type app struct {
 	fs    safefile.FS
 	viper *viper.Viper
 
+	command string // the command's words, as the audit log names it
 	yes     bool
 	apply   bool // --apply: restart a service that can't see a changed file
 	started bool // a command's own code has begun: what fails now is not the call's form
@@ -173,6 +174,7 @@ func checkFormat(cmd *cobra.Command, format string) error {
 func (a *app) run(f func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		a.started = true
+		a.command = strings.TrimPrefix(cmd.CommandPath(), "regctl-setup ")
 		return f(cmd, args)
 	}
 }

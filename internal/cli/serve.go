@@ -100,8 +100,9 @@ func (a *app) serveDeployment(ctx context.Context, args []string) (*deployment.D
 }
 
 // tokenServer loads the config and builds the server on it. What the file says wrongly is
-// reported problem by problem. adapt, where given, changes each loaded state.
-func (a *app) tokenServer(d *deployment.Deployment, log *slog.Logger, logState func() authserver.LogState, adapt func(*authserver.State)) (*authserver.Server, *authload.Loader, error) {
+// reported problem by problem. adapt, where given, changes each loaded state. Decisions go
+// to the trail.
+func (a *app) tokenServer(d *deployment.Deployment, trail *auditTrail, log *slog.Logger, logState func() authserver.LogState, adapt func(*authserver.State)) (*authserver.Server, *authload.Loader, error) {
 	if err := checkAuthConfig(d.Auth); err != nil {
 		return nil, nil, fail(err)
 	}
@@ -122,7 +123,8 @@ func (a *app) tokenServer(d *deployment.Deployment, log *slog.Logger, logState f
 			if adapt != nil {
 				adapt(st)
 			}
-			return st, nil
+			st.Recorder, err = trail.configure(loader.File(), st.PathPrefix)
+			return st, err
 		},
 		Logger: log, LogState: logState, Now: a.now, Rand: a.rand,
 	})
@@ -191,7 +193,9 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 		return fail(err)
 	}
 	defer func() { _ = manager.Close() }()
-	srv, loader, err := a.tokenServer(d, log, logState, nil)
+	trail := a.newAuditTrail(d, log)
+	defer trail.close()
+	srv, loader, err := a.tokenServer(d, trail, log, logState, nil)
 	if err != nil {
 		return err
 	}

@@ -161,7 +161,12 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	log, logState, closeLog := a.serviceLog(level)
 	defer closeLog()
 	harden(log)
-	tokens, loader, err := a.tokenServer(d, log, logState, func(st *authserver.State) {
+	trail := a.newAuditTrail(d, log)
+	defer trail.close()
+	if trail.inProcess, err = inProcessEvents(a.rand); err != nil {
+		return fail(err)
+	}
+	tokens, loader, err := a.tokenServer(d, trail, log, logState, func(st *authserver.State) {
 		st.RealIP = authserver.RealIP{} // no proxy stands in front: the peer is the client
 		st.PathPrefix = ""
 	})
@@ -172,7 +177,7 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	srv, err := embedded.New(embedded.Options{
 		Addr: addr, ConfigPath: d.Path(deployment.RegistryConfig), DataDir: d.Path(deployment.DataDir),
 		TrustBundle: d.Path(deployment.TrustBundle), JWKS: d.Path(deployment.JWKS),
-		Auth: tokens, Logger: log, LogOutput: a.io.ErrOut, LogLevel: level,
+		Auth: tokens, Logger: log, LogOutput: a.io.ErrOut, LogLevel: level, Events: trail.target(),
 	})
 	if err != nil {
 		return listenError(addr, err)

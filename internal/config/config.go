@@ -33,7 +33,7 @@
 //	  token_reuse: bool                     default true: hand a token out again that would say the same
 //	  refresh_tokens: bool | {lifetime: DURATION}
 //	  password_cache: DURATION              default 5m; 0: never
-//	  audit: best-effort | required | off   default best-effort
+//	  audit: best-effort | required | off   default best-effort, or a map with mode and the rest (see [Audit])
 //
 // A DURATION is a number of seconds, or a number with a unit (ms, s, m, h, d); a DATE is the
 // instant at which that day begins in UTC.
@@ -269,8 +269,8 @@ type Extras struct {
 	TokenReuse bool
 	// PasswordCache is how long a successful password check is remembered; zero: never.
 	PasswordCache time.Duration
-	// Audit is "best-effort" (default), "required" or "off".
-	Audit string
+	// Audit says how the audit log is kept.
+	Audit Audit
 }
 
 // UserFacts is what is kept about a user beside docker_auth's own keys.
@@ -334,7 +334,7 @@ func DefaultLimits() Limits {
 
 // defaultExtras returns the settings of a file without x-regctl-setup.
 func defaultExtras() Extras {
-	return Extras{X5C: "auto", Limits: DefaultLimits(), TokenReuse: true, PasswordCache: 5 * time.Minute, Audit: "best-effort"}
+	return Extras{X5C: "auto", Limits: DefaultLimits(), TokenReuse: true, PasswordCache: 5 * time.Minute, Audit: DefaultAudit()}
 }
 
 // Section is an external section of the file: a login or rules that live elsewhere.

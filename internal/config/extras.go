@@ -37,9 +37,7 @@ func (w *walker) extras(p pair) {
 				x.X5C = v
 			}
 		case "audit":
-			if v := w.oneOf(k, s, "best-effort", "required", "off"); v != "" {
-				x.Audit = v
-			}
+			w.audit(k, s)
 		case "allow_passwordless":
 			x.AllowPasswordless = w.boolean(k.val, s)
 		case "literal_labels":
@@ -102,24 +100,36 @@ func privateRanges() []netip.Prefix {
 }
 
 func (w *walker) trustedProxies(k pair, s subject) {
-	x := &w.f.Extras
-	val := w.deref(k.val)
-	hint := ""
-	if val.Kind == yaml.ScalarNode {
-		hint = fmt.Sprintf("trusted_proxies: [%s]", maskedKey(val.Value))
-	}
-	texts, ok := w.list(k.val, s, hint)
+	list, ok := w.networks(k, s, func(at *yaml.Node, p netip.Prefix) {
+		if p.Bits() == 0 {
+			w.warn(at, Problem{Code: CodeForgeableAddress, Msg: fmt.Sprintf("%s: %s is everybody: every client can choose its address", s, p)})
+		}
+	})
 	if !ok {
 		return
 	}
-	x.HasTrustedProxies = true
+	w.f.Extras.HasTrustedProxies, w.f.Extras.TrustedProxies = true, list
+}
+
+// networks reads a list of networks, addresses and the word "private", and calls judge with
+// each network. It is false where the value is no list.
+func (w *walker) networks(k pair, s subject, judge func(*yaml.Node, netip.Prefix)) (list []netip.Prefix, ok bool) {
+	val := w.deref(k.val)
+	hint := ""
+	if val.Kind == yaml.ScalarNode {
+		hint = fmt.Sprintf("%s: [%s]", k.name, maskedKey(val.Value))
+	}
+	texts, ok := w.list(k.val, s, hint)
+	if !ok {
+		return nil, false
+	}
 	for i, text := range texts {
 		at := val
 		if len(texts) == len(val.Content) {
 			at = w.deref(val.Content[i])
 		}
 		if text == "private" {
-			x.TrustedProxies = append(x.TrustedProxies, privateRanges()...)
+			list = append(list, privateRanges()...)
 			continue
 		}
 		prefix, err := netip.ParsePrefix(text)
@@ -138,11 +148,10 @@ func (w *walker) trustedProxies(k pair, s subject) {
 			}
 			prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
 		}
-		if prefix.Bits() == 0 {
-			w.warn(at, Problem{Code: CodeForgeableAddress, Msg: fmt.Sprintf("%s: %s is everybody: every client can choose its address", s, text)})
-		}
-		x.TrustedProxies = append(x.TrustedProxies, prefix.Masked())
+		judge(at, prefix)
+		list = append(list, prefix.Masked())
 	}
+	return list, true
 }
 
 func (w *walker) services(k pair, s subject) {

@@ -159,7 +159,7 @@ x-regctl-setup:
 		t.Errorf("third entry = %+v", got)
 	}
 	x := f.Extras
-	if x.X5C != "never" || !x.AllowPasswordless || !x.LiteralLabels || !x.AllowReadableKey || x.Audit != "required" || x.PasswordCache != 0 {
+	if x.X5C != "never" || !x.AllowPasswordless || !x.LiteralLabels || !x.AllowReadableKey || x.Audit.Mode != "required" || x.PasswordCache != 0 {
 		t.Errorf("extras = %+v", x)
 	}
 	if got, want := fmt.Sprint(x.TrustedProxies), "[10.0.0.0/8 2001:db8::1/128 1.2.3.4/32]"; got != want {
@@ -191,7 +191,7 @@ func TestParseDefaults(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	if f.Server.Net != "tcp" || f.Extras.X5C != "auto" || f.Extras.PasswordCache != 5*time.Minute || f.Extras.Audit != "best-effort" || f.Extras.RefreshTokens != nil {
+	if f.Server.Net != "tcp" || f.Extras.X5C != "auto" || f.Extras.PasswordCache != 5*time.Minute || f.Extras.Audit.Mode != "best-effort" || f.Extras.RefreshTokens != nil {
 		t.Errorf("defaults: %+v %+v", f.Server, f.Extras)
 	}
 	if diff := cmp.Diff(DefaultLimits(), f.Extras.Limits); diff != "" {

@@ -117,7 +117,19 @@ var (
 	ignoreSection     = section{where: extrasKey + ".lint.ignore", keys: []string{"rule", "reason"}}
 	expirationSection = section{where: extrasKey + ".expiration", keys: []string{"pull", "push"}}
 	refreshSection    = section{where: extrasKey + ".refresh_tokens", keys: []string{"lifetime"}}
-	limitsSection     = section{
+	auditSection      = section{
+		where: extrasKey + ".audit",
+		keys:  []string{"mode", "path", "fsync", "fsync_interval", "rotate_size", "rotate_age", "keep", "keep_size", "compress", "events"},
+		confusions: map[string]string{
+			"required": "mode: required", "dir": "path", "directory": "path", "file": "path", "folder": "path", "sync": "fsync",
+			"max_size": "rotate_size", "max_age": "rotate_age", "retention": "keep", "gzip": "compress", "notifications": "events",
+		},
+	}
+	auditEventsSection = section{
+		where: extrasKey + ".audit.events", keys: []string{"address", "secret_file", "peers"},
+		confusions: map[string]string{"addr": "address", "listen": "address", "secret": "secret_file", "allow": "peers", "from": "peers"},
+	}
+	limitsSection = section{
 		where: extrasKey + ".limits",
 		keys: []string{"body", "header", "scopes", "actions", "name", "user", "password",
 			"read_header_timeout", "read_timeout", "write_timeout", "idle_timeout", "connections", "connections_per_address",

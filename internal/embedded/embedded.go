@@ -35,6 +35,8 @@ import (
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the storage driver that the configuration names
 	"github.com/sirupsen/logrus"
+
+	"github.com/regctl-setup/regctl-setup/internal/secret"
 )
 
 // RealmPath is the token endpoint's path on the registry's own listener.
@@ -69,6 +71,16 @@ type Options struct {
 	// in the ordinary course (a first request without a token, a look for a layer that is
 	// not there yet) is left out, although the registry calls it a warning or an error.
 	LogLevel slog.Level
+	// Events is where the registry reports what it did, in this process; nil: nowhere. What
+	// the configuration says about notifications is for other runtimes and left out.
+	Events *EventTarget
+}
+
+// EventTarget is a listener for the registry's notifications.
+type EventTarget struct {
+	URL string
+	// Secret is sent as Authorization: Bearer SECRET.
+	Secret secret.Text
 }
 
 // ErrAddrInUse reports that another process listens on the address.
@@ -223,6 +235,15 @@ func loadConfig(o Options) (*configuration.Configuration, error) {
 	// Nobody could read its metrics, and a second registry in the process could not register them.
 	cfg.HTTP.Debug.Prometheus.Enabled = false
 	cfg.HTTP.RelativeURLs = true
+	cfg.Notifications.Endpoints = nil
+	if o.Events != nil {
+		cfg.Notifications.Endpoints = []configuration.Endpoint{{
+			Name: "audit", URL: o.Events.URL, Headers: http.Header{"Authorization": {"Bearer " + o.Events.Secret.Reveal()}},
+			Timeout: 2 * time.Second, Threshold: 5, Backoff: time.Second,
+			// Manifests tell who pulled and pushed what; their layers would be most of the lines.
+			Ignore: configuration.Ignore{MediaTypes: []string{"application/octet-stream"}},
+		}}
+	}
 	token, ok := cfg.Auth["token"]
 	if !ok {
 		return nil, fmt.Errorf("registry configuration %s: no auth.token section: the registry would be open to everybody", o.ConfigPath)

@@ -1,0 +1,65 @@
+package authserver
+
+import (
+	"context"
+	"slices"
+
+	"github.com/regctl-setup/regctl-setup/internal/audit"
+)
+
+// AuditRecorder is the [Recorder] that writes decisions to the audit log.
+type AuditRecorder struct {
+	log    *audit.Log
+	joiner *audit.Joiner
+}
+
+// NewAuditRecorder returns a recorder that writes to log and, where joiner is not nil, lets it
+// know what was granted.
+func NewAuditRecorder(log *audit.Log, joiner *audit.Joiner) *AuditRecorder {
+	return &AuditRecorder{log: log, joiner: joiner}
+}
+
+// Record writes the decision. It returns when the line is in the log, as far as its sync
+// policy promises, or after the log's own time limit: a client that leaves meanwhile
+// does not undo what was decided.
+func (a *AuditRecorder) Record(ctx context.Context, d *Decision) error {
+	r := auditRecord(d)
+	if err := a.log.Append(context.WithoutCancel(ctx), r); err != nil {
+		return err
+	}
+	if a.joiner != nil {
+		a.joiner.Add(r)
+	}
+	return nil
+}
+
+// Err is why decisions can't be recorded now; nil when they can.
+func (a *AuditRecorder) Err() error { return a.log.Err() }
+
+// Head is where the log ends, as this process last wrote it; false before its first line.
+func (a *AuditRecorder) Head() (audit.Head, bool) { return a.log.Head() }
+
+// auditRecord is the decision as a line of the audit log. The presented name is left out
+// where it is the account.
+func auditRecord(d *Decision) *audit.Record {
+	r := &audit.Record{
+		Time: d.Time.UTC(), Kind: audit.KindToken, RequestID: d.RequestID, Authenticated: d.Authenticated, Account: d.Account,
+		Address: d.Address, Method: d.Method, UserAgent: d.UserAgent, ClientID: d.ClientID, Service: d.Service,
+		Result: string(d.Result), Reason: d.Reason, Status: d.Status, TokenID: d.TokenID, Lifetime: d.Lifetime, Duration: d.Duration,
+	}
+	if !d.Authenticated || d.Presented != d.Account {
+		r.Presented = d.Presented
+	}
+	if d.Peer != d.Address {
+		r.Peer = d.Peer
+	}
+	r.Scopes = make([]audit.Scope, len(d.Scopes))
+	for i := range d.Scopes {
+		s := &d.Scopes[i]
+		r.Scopes[i] = audit.Scope{
+			Type: s.Type, Class: s.Class, Name: s.Name, Asked: slices.Clone(s.Asked), Granted: slices.Clone(s.Granted),
+			Entry: s.Entry, File: s.File, Line: s.Line, Comment: s.Comment, Error: s.Err,
+		}
+	}
+	return r
+}
