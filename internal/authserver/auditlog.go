@@ -11,19 +11,21 @@ import (
 type AuditRecorder struct {
 	log    *audit.Log
 	joiner *audit.Joiner
+	file   string
 }
 
 // NewAuditRecorder returns a recorder that writes to log and, where joiner is not nil, lets it
-// know what was granted.
-func NewAuditRecorder(log *audit.Log, joiner *audit.Joiner) *AuditRecorder {
-	return &AuditRecorder{log: log, joiner: joiner}
+// know what was granted. file is the name that the log has for the file with the rules,
+// wherever the server was started from.
+func NewAuditRecorder(log *audit.Log, joiner *audit.Joiner, file string) *AuditRecorder {
+	return &AuditRecorder{log: log, joiner: joiner, file: file}
 }
 
 // Record writes the decision. It returns when the line is in the log, as far as its sync
 // policy promises, or after the log's own time limit: a client that leaves meanwhile
 // does not undo what was decided.
 func (a *AuditRecorder) Record(ctx context.Context, d *Decision) error {
-	r := auditRecord(d)
+	r := auditRecord(d, a.file)
 	if err := a.log.Append(context.WithoutCancel(ctx), r); err != nil {
 		return err
 	}
@@ -41,7 +43,7 @@ func (a *AuditRecorder) Head() (audit.Head, bool) { return a.log.Head() }
 
 // auditRecord is the decision as a line of the audit log. The presented name is left out
 // where it is the account.
-func auditRecord(d *Decision) *audit.Record {
+func auditRecord(d *Decision, file string) *audit.Record {
 	r := &audit.Record{
 		Time: d.Time.UTC(), Kind: audit.KindToken, RequestID: d.RequestID, Authenticated: d.Authenticated, Account: d.Account,
 		Address: d.Address, Method: d.Method, UserAgent: d.UserAgent, ClientID: d.ClientID, Service: d.Service,
@@ -58,7 +60,10 @@ func auditRecord(d *Decision) *audit.Record {
 		s := &d.Scopes[i]
 		r.Scopes[i] = audit.Scope{
 			Type: s.Type, Class: s.Class, Name: s.Name, Asked: slices.Clone(s.Asked), Granted: slices.Clone(s.Granted),
-			Entry: s.Entry, File: s.File, Line: s.Line, Comment: s.Comment, Error: s.Err,
+			Entry: s.Entry, Line: s.Line, Comment: s.Comment, Error: s.Err,
+		}
+		if s.Entry > 0 {
+			r.Scopes[i].File = file
 		}
 	}
 	return r

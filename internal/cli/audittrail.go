@@ -107,7 +107,7 @@ func (t *auditTrail) configure(f *config.File, prefix string) (authserver.Record
 		return nil, err
 	}
 	t.events.Store(log)
-	return authserver.NewAuditRecorder(log, t.joiner), nil
+	return authserver.NewAuditRecorder(log, t.joiner, t.d.Rel(t.d.Auth)), nil
 }
 
 // eventsSettings are those of a listener, read and resolved.

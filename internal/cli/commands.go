@@ -12,6 +12,7 @@ func commands(a *app) []*cobra.Command {
 		newACLCommand(a),
 		newKeysCommand(a),
 		newServeCommand(a),
+		newAuditCommand(a),
 		newDoctorCommand(a),
 		newVersionCommand(a),
 	}

@@ -167,7 +167,7 @@ func (w *walker) auditEvents(k pair, s subject) {
 	if !w.mapping(val, s, "a map, as in {address: ':5002', secret_file: conf/auth/events-secret}", &auditEventsSection) {
 		return
 	}
-	e := &AuditEvents{Peers: privateRanges()}
+	e := &AuditEvents{Peers: PrivateRanges()}
 	for _, p := range w.pairs(val, s, true, nil) {
 		ps := subject{format: auditEventsSection.where + "." + p.name}
 		if auditEventsSection.has(p.name) && isNull(w.deref(p.val)) {

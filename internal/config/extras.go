@@ -90,9 +90,9 @@ func orList(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 }
 
-// privateRanges is what "private" stands for in trusted_proxies: the private ranges of RFC 1918,
+// PrivateRanges returns what "private" stands for in trusted_proxies: the private ranges of RFC 1918,
 // unique local addresses of RFC 4193, and loopback.
-func privateRanges() []netip.Prefix {
+func PrivateRanges() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
 		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("::1/128"),
@@ -129,7 +129,7 @@ func (w *walker) networks(k pair, s subject, judge func(*yaml.Node, netip.Prefix
 			at = w.deref(val.Content[i])
 		}
 		if text == "private" {
-			list = append(list, privateRanges()...)
+			list = append(list, PrivateRanges()...)
 			continue
 		}
 		prefix, err := netip.ParsePrefix(text)
