@@ -348,6 +348,10 @@ func (s *Server) adopt(st *State) {
 		st.reuse = newTokenCache()
 	}
 	s.state.Store(st)
+	for _, path := range singleFileMounts(st.Sources) {
+		s.log.Warn("this file is mounted by itself: when it is replaced outside, as editors and this program do, the mount keeps the old one",
+			"file", printable(path, 1000), "hint", "mount its directory instead; until then restart after each change")
+	}
 	for _, w := range st.Warnings {
 		s.log.Warn("configuration: " + printable(w, 1000))
 	}

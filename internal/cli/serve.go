@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,7 +49,12 @@ why. SIGHUP reloads at once. SIGTERM and Ctrl-C end it with 0 after the requests
 
 docker_auth's logging flags (-logtostderr, -v=1, …) are accepted and ignored.
 
-Settings of its own stand under x-regctl-setup: in the file (docs/serve.md).`,
+Settings of its own stand under x-regctl-setup: in the file (docs/serve.md):
+
+` + describeSettings(config.Settings()) + `
+Limits stand under x-regctl-setup.limits:
+
+` + describeSettings(config.LimitSettings()),
 		Example: `  regctl-setup serve conf/auth/auth-server.yml
   regctl-setup -C ./registry serve
   regctl-setup -C ./registry serve --check`,
@@ -71,6 +77,19 @@ Settings of its own stand under x-regctl-setup: in the file (docs/serve.md).`,
 	c.Flags().BoolVar(&check, "check", false, "ask the server that runs on this config whether it is healthy, and end (for container health checks)")
 	c.Flags().StringVar(&logLevel, "log-level", "info", "what is logged on stderr: debug, info, warn or error")
 	return c
+}
+
+// describeSettings lists settings for a help text.
+func describeSettings(list []config.Setting) string {
+	var b strings.Builder
+	for _, s := range list {
+		fmt.Fprintf(&b, "  %s", s.Key)
+		if s.Default != "" {
+			fmt.Fprintf(&b, " (default %s)", s.Default)
+		}
+		fmt.Fprintf(&b, "\n      %s\n", s.Meaning)
+	}
+	return b.String()
 }
 
 func parseLevel(text string) (level slog.Level, err error) {
