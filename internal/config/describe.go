@@ -27,7 +27,7 @@ func Settings() []Setting {
 		{"allow_passwordless", strconv.FormatBool(d.AllowPasswordless), "serve named users without a password, who are let in with any"},
 		{"literal_labels", strconv.FormatBool(d.LiteralLabels), "label values and captures in patterns are plain text, never pattern syntax"},
 		{"allow_readable_key", strconv.FormatBool(d.AllowReadableKey), "accept a key file that group or others can read"},
-		{"audit", d.Audit, "what happens when a decision can't be recorded: best-effort serves and counts, required answers 503, off records nothing"},
+		{"audit", d.Audit.Mode, "what happens when a decision can't be recorded: best-effort serves and counts, required answers 503, off records nothing"},
 		{"users: {NAME: {expires, robot}}", "", "until when an account is let in; written by user add --expires"},
 		{"refresh_tokens", "false", "not served yet: a config that asks for them is refused"},
 		{"lint: {ignore: [RULE]}", "", "lint rules that are switched off"},
