@@ -13,6 +13,7 @@ func commands(a *app) []*cobra.Command {
 		newKeysCommand(a),
 		newServeCommand(a),
 		newAuditCommand(a),
+		newTokenCommand(a),
 		newDoctorCommand(a),
 		newVersionCommand(a),
 	}

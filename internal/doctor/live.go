@@ -383,13 +383,8 @@ func (p *prober) challenges(ctx context.Context) bool {
 		p.find("not-a-registry", "GET /v2/ answers %d, and a registry answers 401", got.status).Witness = got.line()
 		return false
 	}
-	scheme, rest, _ := strings.Cut(got.header.Get("WWW-Authenticate"), " ")
-	params := map[string]string{}
-	for _, m := range challengeParam.FindAllStringSubmatch(rest, -1) {
-		params[strings.ToLower(m[1])] = m[2]
-	}
-	realm, err := url.Parse(params["realm"])
-	if !strings.EqualFold(scheme, "Bearer") || err != nil || realm.Host == "" {
+	realm, params, ok := parseChallenge(got.header.Get("WWW-Authenticate"))
+	if !ok {
 		p.find("challenge-wrong", "the challenge is %q, and clients need Bearer with an absolute realm", got.header.Get("WWW-Authenticate"))
 		return false
 	}
@@ -441,15 +436,11 @@ func (p *prober) clock(h http.Header, before time.Time) {
 // realmWorks applies the clients' rules to the realm, and asks it.
 func (p *prober) realmWorks(ctx context.Context) bool {
 	p.step("realm %s", p.realmURL)
-	fault := p.find
-	realmIP, err := netip.ParseAddr(p.realmURL.Hostname())
-	switch {
-	case p.realmURL.Host == p.base.Host && p.realmURL.Scheme == p.base.Scheme:
-	case p.base.Scheme == "https" && p.realmURL.Scheme != "https":
-		fault("realm-refused", "the realm is %s, plain HTTP for a registry with https", p.realmURL)
-		return false
-	case err == nil && privateAddress(realmIP):
-		fault("realm-refused", "the realm is on %s, a private address that is not the registry's own host and port", p.realmURL.Host)
+	if fault := realmFault(p.base, p.realmURL); fault != "" {
+		p.find("realm-refused", "%s", fault)
+		if p.base.Scheme == "https" && p.realmURL.Scheme != "https" {
+			return false
+		}
 	}
 	got, err := p.do(ctx, http.MethodGet, p.tokenURL(), "", nil)
 	if err != nil {
