@@ -64,7 +64,7 @@ could not be told.`,
 	f.StringVar(&o.severity, "severity", "warning", "show findings from this `SEVERITY` up: error, warning or info")
 	f.StringVar(&o.explain, "explain", "", "explain one `CODE` and end")
 	o.live.register(f)
-	c.AddCommand(newDoctorListCommand(a))
+	c.AddCommand(newDoctorListCommand(a), newDoctorLogsCommand(a))
 	return c
 }
 

@@ -42,6 +42,8 @@ type LiveOptions struct {
 	Now func() time.Time
 	// Progress is told what is being done; nil: nobody is.
 	Progress func(step string)
+	// LayerSize is that of the layer that is pushed, in bytes; zero: 32 MiB.
+	LayerSize int
 	// Timeout bounds each request but the large ones; zero: five seconds.
 	Timeout time.Duration
 }
@@ -88,6 +90,9 @@ func Live(ctx context.Context, f *Facts, o LiveOptions) (Report, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.LayerSize == 0 {
+		o.LayerSize = defaultLayer
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Second
@@ -154,6 +159,9 @@ func (p *prober) cleanup(ctx context.Context) {
 // converse goes from the name to the upload, and stops at the first step without which the next
 // makes no sense.
 func (p *prober) converse(ctx context.Context) {
+	if p.o.Write {
+		p.bucket(ctx)
+	}
 	steps := []func(context.Context) bool{p.resolves, p.connects, p.speaksTLS, p.challenges, p.realmWorks, p.ownToken, p.logsIn, p.uploads}
 	if p.o.Write {
 		steps = append(steps, p.pushes)

@@ -128,7 +128,7 @@ func TestLiveGood(t *testing.T) {
 	t.Parallel()
 	r := start(t, good(t, "embedded"), nil)
 	var steps []string
-	report := r.ask(t, doctor.LiveOptions{Account: "admin", Password: secret.New(testPassword), Write: true, Progress: func(s string) { steps = append(steps, s) }})
+	report := r.ask(t, doctor.LiveOptions{Account: "admin", Password: secret.New(testPassword), Write: true, LayerSize: 1 << 20, Progress: func(s string) { steps = append(steps, s) }})
 	if len(report.Findings) > 0 || len(report.Unknown) > 0 {
 		t.Errorf("findings on a good registry:\n%s", show(report))
 	}
@@ -288,7 +288,7 @@ func TestEachLiveBreakageIsFound(t *testing.T) {
 				b.after(t, dir)
 				r.facts = again(t, dir)
 			}
-			o := doctor.LiveOptions{Write: b.write, Timeout: 5 * time.Second}
+			o := doctor.LiveOptions{Write: b.write, LayerSize: 1 << 20, Timeout: 20 * time.Second}
 			if b.login {
 				o.Account, o.Password = "admin", secret.New(testPassword)
 				if b.code == "login-refused" {

@@ -82,7 +82,10 @@ func liveChecks() []Check {
 // writeChecks push to the probe repository.
 func writeChecks() []Check {
 	checks := []Check{
-		live("push-fails", Error, "a push of 32 MB that fails",
+		live("bucket-fails", Error, "a bucket that does not do what the registry asks of it",
+			"the registry answers 503 to everything, or pushes and pulls fail, and its log says why in the store's words only",
+			"correct keys, region, bucket or policy, and try again with doctor --write"),
+		live("push-fails", Error, "a push of a real layer that fails",
 			"small requests pass, and real layers don't",
 			"docker compose logs registry shows why"),
 		live("pull-fails", Error, "a pull of what was pushed that fails or brings something else",

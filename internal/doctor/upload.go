@@ -90,7 +90,7 @@ func (p *prober) sendChunk(ctx context.Context, location, raw string, data []byt
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
 	defer stop()
 	limit := p.o.Timeout
-	if len(data) == largeLayer {
+	if len(data) == p.o.LayerSize {
 		limit = largeLimit
 	}
 	return p.doWithin(lasting, limit, http.MethodPatch, location, raw, bytes.NewReader(data), append(header, "Content-Type", "application/octet-stream")...)
@@ -161,10 +161,10 @@ func (p *prober) chunkRefused(got answer, n int) {
 	}
 }
 
-// largeLayer is what --write pushes, in bytes, and how long it may take.
+// defaultLayer is the size of the layer that is pushed, in bytes; largeLimit is how long that may take.
 const (
-	largeLayer = 32 << 20
-	largeLimit = 5 * time.Minute
+	defaultLayer = 32 << 20
+	largeLimit   = 5 * time.Minute
 )
 
 // blob is content with its digest.
@@ -189,7 +189,7 @@ func (p *prober) pushes(ctx context.Context) bool {
 		p.unsure("push-fails", "no token could be made: %v", err)
 		return false
 	}
-	content := make([]byte, largeLayer)
+	content := make([]byte, p.o.LayerSize)
 	if _, err := io.ReadFull(rand.Reader, content); err != nil {
 		p.unsure("push-fails", "no random content: %v", err)
 		return false
@@ -197,7 +197,7 @@ func (p *prober) pushes(ctx context.Context) bool {
 	layer, config := newBlob(content), newBlob([]byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`))
 	manifest := newBlob(fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":%d,"digest":%q},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","size":%d,"digest":%q}]}`,
 		manifestType, len(config.data), config.digest, len(layer.data), layer.digest))
-	p.step("a push of 32 MB to %s", ProbeRepository)
+	p.step("a push of %s to %s", sizeText(len(layer.data)), ProbeRepository)
 	for _, b := range []blob{layer, config} {
 		if !p.push(ctx, raw, b) {
 			return false
