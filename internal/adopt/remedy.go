@@ -23,7 +23,7 @@ func Remedy(code string) string {
 		return "draintimeout 60s and a longer stop_grace_period: pushes in flight end well"
 	case "mode-too-open", "folder-not-enterable", "owner-mismatch":
 		return "files with secrets get mode 0600, and services run as the user that owns them"
-	case "key-id-not-accepted", "algorithm-not-accepted", "x5c-without-bundle":
+	case "key-id-not-accepted", "algorithm-not-accepted", "x5c-without-bundle", "bundle-misses-certificate", "jwks-misses-key", "trust-not-mounted", "trust-unreadable", "registry-2-needs-bundle":
 		return "the registry trusts the certificate and the key under both its ids (conf/trust)"
 	case "key-in-registry":
 		return "the registry sees certificates and public keys only"
@@ -31,6 +31,14 @@ func Remedy(code string) string {
 		return "a configuration file of its own: debug server on 127.0.0.1, no traces"
 	case "registry-env-mangled", "registry-env-refused", "storage-drivers", "storage-section-lost", "env-value-mangled", "env-variable-unset", "env-variable-twice", "registry-config-not-read":
 		return "the registry is set by a file, not by variables"
+	case "hash-in-compose":
+		return "password hashes stand in conf/auth/auth-server.yml alone, which compose does not read"
+	case "cache-with-collection":
+		return "no cache of blob descriptors: a garbage collection beside one corrupts later pushes"
+	case "s3-path-style":
+		return "the bucket goes into the path, as the registry needs it with an endpoint"
+	case "s3-redirect-private":
+		return "layers pass through the registry where clients can't reach the bucket"
 	case "caddy-admin-exposed":
 		return "admin off"
 	case "caddy-cannot-start":

@@ -2,6 +2,7 @@ package answers
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -109,6 +110,10 @@ func (v *validator) together() {
 func (v *validator) tls(a Answers) {
 	if a.AuthDomain != "" && a.AuthDomain == a.Domain {
 		v.add("auth-domain", "leave it empty: the token endpoint is then /auth on the registry's domain", "%s is the registry's domain too", quote(a.AuthDomain))
+	}
+	if _, err := netip.ParseAddr(a.AuthDomain); err == nil {
+		v.add("auth-domain", "leave it empty: the token endpoint is then /auth on the registry's domain",
+			"%s is an address; clients refuse to send passwords to one that is not the registry's own", quote(a.AuthDomain))
 	}
 	acme := a.TLS == TLSACME || a.TLS == TLSACMEStaging
 	for _, d := range []struct{ flag, host string }{{"domain", a.Domain}, {"auth-domain", a.AuthDomain}, {"cache-domain", a.Cache.Domain}} {

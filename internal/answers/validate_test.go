@@ -27,6 +27,7 @@ func TestValidate(t *testing.T) {
 		{"tls off in the open", func(a *Answers) { public(a); a.TLS = TLSOff }, []string{"trusted-proxy: missing"}},
 		{"tls off on localhost", func(a *Answers) { a.TLS = TLSOff }, nil},
 		{"same domain twice", func(a *Answers) { public(a); a.AuthDomain = a.Domain }, []string{"auth-domain: registry's domain too"}},
+		{"an address for tokens", func(a *Answers) { a.Domain, a.AuthDomain = "10.0.0.5", "10.0.0.6" }, []string{"auth-domain: clients refuse"}},
 		{"same port twice", func(a *Answers) { a.HTTPPort = 443 }, []string{"https-port: two ports"}},
 		{"health port", func(a *Answers) { a.HTTPPort = 2020 }, []string{"http-port: health check"}},
 		{"embedded with s3", func(a *Answers) {
