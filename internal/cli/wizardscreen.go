@@ -71,11 +71,13 @@ type screen struct {
 	sent    bool
 	waiting []tea.Msg
 
+	theme      huh.Theme
 	left, done bool
 }
 
 func newScreen(ctx context.Context, iv *interview) *screen {
-	return &screen{ctx: ctx, iv: iv, width: maxScreenWidth, height: 24, notes: map[string][]string{}, asked: map[string]bool{}}
+	styles := screenTheme(false) // made once: huh asks for it with every line that it draws
+	return &screen{theme: huh.ThemeFunc(func(bool) *huh.Styles { return styles }), ctx: ctx, iv: iv, width: maxScreenWidth, height: 24, notes: map[string][]string{}, asked: map[string]bool{}}
 }
 
 // probed is what a probe found.
@@ -260,7 +262,7 @@ func (m *screen) show() tea.Cmd {
 		m.field = selectField("What would you like to change, or to see?", "", options, &m.value)
 	}
 	m.form = huh.NewForm(huh.NewGroup(m.field)).WithShowHelp(false).WithShowErrors(false).
-		WithTheme(huh.ThemeFunc(screenTheme)).WithKeyMap(screenKeys())
+		WithTheme(m.theme).WithKeyMap(screenKeys())
 	return tea.Batch(m.form.Init(), m.resize())
 }
 
@@ -313,7 +315,7 @@ func (m *screen) resize() tea.Cmd {
 func (m *screen) View() tea.View {
 	v := tea.NewView(strings.Join(m.lines(), "\n"))
 	v.AltScreen = true
-	v.WindowTitle = "regctl-setup init"
+	v.WindowTitle = "regctl-setup init: " + m.title()
 	if m.left || m.done {
 		v.Content = ""
 	}
@@ -328,6 +330,19 @@ var (
 	styleHeed  = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
 	styleFirst = lipgloss.NewStyle().Foreground(lipgloss.Cyan)
 )
+
+// title names what the screen asks, for the terminal's title.
+func (m *screen) title() string {
+	switch m.mode {
+	case asking:
+		return m.q.Title
+	case repeating:
+		return m.q.Title + ", once more"
+	case choosing:
+		return "change"
+	}
+	return "summary"
+}
 
 // lines returns at most as many lines as the terminal has. Where there is no room for
 // everything, what was answered before goes first, then the notes.
