@@ -17,13 +17,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
+// dockerGroup is the group that may use the engine's socket, a number that no real group has.
+const dockerGroup = 54321
+
 // dockerEngine is a Docker engine of this test's own: its daemon, its socket, its images.
 type dockerEngine struct {
-	env []string
+	env    []string
+	socket string // its path
 }
 
 // startEngine starts dockerd and makes the docker CLI with the compose plugin talk to it.
@@ -46,8 +51,8 @@ func startEngine(t *testing.T) *dockerEngine {
 		t.Fatal(err)
 	}
 	sock := "unix://" + filepath.Join(dir, "d.sock")
-	e := &dockerEngine{env: append(environ(filepath.Join(dir, "home")), "DOCKER_HOST="+sock, "DOCKER_CONFIG="+filepath.Join(dir, "cfg"))}
-	p := start(t, "dockerd", environ(dir), dockerd, "-H", sock, "--data-root", filepath.Join(dir, "data"),
+	e := &dockerEngine{socket: strings.TrimPrefix(sock, "unix://"), env: append(environ(filepath.Join(dir, "home")), "DOCKER_HOST="+sock, "DOCKER_CONFIG="+filepath.Join(dir, "cfg"))}
+	p := start(t, "dockerd", environ(dir), dockerd, "-H", sock, "--group", fmt.Sprint(dockerGroup), "--data-root", filepath.Join(dir, "data"),
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--storage-driver=vfs")
 	p.until(t, "Docker engine", func() error {
 		cmd := exec.CommandContext(t.Context(), "docker", "version")
@@ -387,6 +392,92 @@ func size(t *testing.T, dir string) int64 {
 		t.Fatal(err)
 	}
 	return sum
+}
+
+// TestComposeAsUser: init and up take no root, but for a group that may use Docker. What they
+// write belongs to the user, and the services run as that user.
+func TestComposeAsUser(t *testing.T) {
+	const uid = 54320
+	e := startEngine(t)
+	e.images(t, combination{"filesystem", "3", "docker_auth"})
+	// A place that the user may reach; this checkout and the built program need not be one.
+	home, err := os.MkdirTemp("", "e2e-user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	plugins := filepath.Join(home, ".docker", "cli-plugins")
+	mustMkdir(t, plugins)
+	own := filepath.Join(home, "regctl-setup")
+	for from, to := range map[string]string{program: own, part(t, "docker-compose"): filepath.Join(plugins, "docker-compose")} {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, to, data, 0o755)
+	}
+	for _, dir := range []string{home, filepath.Join(home, ".docker"), plugins} {
+		if err := os.Chown(dir, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Dir(e.socket), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	as := func(args ...string) result {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		var out, errOut bytes.Buffer
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = home, &out, &errOut
+		cmd.Env = append(environ(home), "DOCKER_HOST=unix://"+e.socket)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid, Groups: []uint32{dockerGroup}}}
+		if err := cmd.Run(); err != nil {
+			t.Logf("%q: %v", args, err)
+		}
+		return result{cmd.ProcessState.ExitCode(), out.String(), errOut.String()}
+	}
+	dir := filepath.Join(home, "registry")
+	httpsPort := freePort(t)
+	made := as(own, "init", dir, "--yes", "--format", "json", "--bind", "127.0.0.1",
+		"--http-port", fmt.Sprint(freePort(t)), "--https-port", fmt.Sprint(httpsPort))
+	if made.status != 0 {
+		t.Fatalf("init as a user: %v", made)
+	}
+	t.Cleanup(func() { e.tryCompose(t, dir, "down", "-v", "-t", "1") })
+	if r := as(own, "up", dir); r.status != 0 {
+		t.Fatalf("up as a user: %v\n%s", r, e.tryCompose(t, dir, "logs").stdout)
+	}
+	for _, service := range []string{"auth", "registry"} {
+		if r := as("docker", "compose", "--project-directory", dir, "exec", "-T", service, "/bin/busybox", "id", "-u"); strings.TrimSpace(r.stdout) != fmt.Sprint(uid) {
+			t.Errorf("%s runs as %v, want %d", service, r, uid)
+		}
+	}
+	s := &site{dir: dir, host: fmt.Sprintf("localhost:%d", httpsPort), registry: 3, ca: filepath.Join(home, "ca.crt")}
+	if r := as("docker", "compose", "--project-directory", dir, "cp", "caddy:/data/caddy/pki/authorities/local/root.crt", s.ca); r.status != 0 {
+		t.Fatal(r)
+	}
+	admin := decode[struct{ Accounts []account }](t, made.stdout).Accounts[0]
+	img := newImage(t, 4096)
+	allowed(t, "admin pushes", s.crane(t, admin, "push", img.tar, s.ref("library/app:1")))
+	allowed(t, "admin pulls", s.crane(t, admin, "validate", "--remote", s.ref("library/app:1")))
+	err = filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != uid {
+			t.Errorf("%s belongs to %d, want %d", name, owner, uid)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // eventually polls cond until it holds or a deadline passes.
