@@ -201,8 +201,8 @@ func TestTypoStopsTheServer(t *testing.T) {
 	}
 }
 
-// TestInitRefusesWhatIsNotItsOwn: nothing of somebody's folder is touched.
-func TestInitRefusesWhatIsNotItsOwn(t *testing.T) {
+// TestH3InitRefusesWhatIsNotItsOwn: nothing of somebody's folder is touched.
+func TestH3InitRefusesWhatIsNotItsOwn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	mustWrite(t, filepath.Join(dir, "letter.txt"), []byte("dear\n"), 0o644)

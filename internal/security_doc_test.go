@@ -131,3 +131,27 @@ func threatTests(t *testing.T) namedTests {
 	}
 	return found
 }
+
+// TestH6EveryDependencyHasItsReason: docs/dependencies.md names each module that go.mod requires
+// directly.
+func TestH6EveryDependencyHasItsReason(t *testing.T) {
+	t.Parallel()
+	mod, err := os.ReadFile(filepath.Join("..", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons, err := os.ReadFile(filepath.Join("..", "docs", "dependencies.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := 0
+	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*(\S+\.\S+/\S+) v\S+$`).FindAllSubmatch(mod, -1) {
+		direct++
+		if !strings.Contains(string(reasons), "`"+string(m[1])+"`") {
+			t.Errorf("docs/dependencies.md does not say why %s is needed", m[1])
+		}
+	}
+	if direct == 0 {
+		t.Error("found no direct dependency in go.mod")
+	}
+}

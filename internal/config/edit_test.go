@@ -606,7 +606,9 @@ func checkEdit(t *testing.T, r *rand.Rand, f *File) *File {
 	return again
 }
 
-func TestRandomEdits(t *testing.T) {
+// TestG7RandomEdits: 150 edits of each file, each held against both decoders and against the
+// lines that it may touch.
+func TestG7RandomEdits(t *testing.T) {
 	t.Parallel()
 	for name, text := range corpus() {
 		t.Run(name, func(t *testing.T) {

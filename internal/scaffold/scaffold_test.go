@@ -682,7 +682,7 @@ func TestCheckIgnoresTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestWrite(t *testing.T) {
+func TestH3Write(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"localhost", "minio-bundled", "tls-files"} {
 		a := profileNamed(t, name)

@@ -149,7 +149,9 @@ func TestAnonymousWithoutScopes(t *testing.T) {
 	}
 }
 
-func TestHeader(t *testing.T) {
+// TestE4HeaderCarriesNoKey: a header is exactly typ, alg, kid and x5c; never a "jwk", which
+// some registries trusted by its id alone.
+func TestE4HeaderCarriesNoKey(t *testing.T) {
 	t.Parallel()
 	ca, err := keys.GenerateCA(keys.ECDSAP256, keys.Options{})
 	if err != nil {

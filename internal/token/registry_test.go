@@ -88,8 +88,8 @@ func request() token.Request {
 	}
 }
 
-// TestRegistry3 is the table of COMPAT for the registry in go.mod, with the files that this project writes.
-func TestRegistry3(t *testing.T) {
+// TestE1Registry3 is the table of COMPAT for the registry in go.mod, with the files that this project writes.
+func TestE1Registry3(t *testing.T) {
 	t.Parallel()
 	for _, typ := range []keys.Type{keys.RSA2048, keys.ECDSAP256} {
 		p := pair(t, typ)
@@ -268,8 +268,8 @@ func TestE2FreshKeysRegistry3(t *testing.T) {
 	}
 }
 
-// TestRegistry28 asks a real registry 2.8 (Debian's docker-registry, or REGISTRY_28_BIN).
-func TestRegistry28(t *testing.T) {
+// TestE2FreshKeysRegistry28 asks a real registry 2.8 (Debian's docker-registry, or REGISTRY_28_BIN).
+func TestE2FreshKeysRegistry28(t *testing.T) {
 	t.Parallel()
 	bin := os.Getenv("REGISTRY_28_BIN")
 	if bin == "" {
