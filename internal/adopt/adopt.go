@@ -354,6 +354,10 @@ func (r *reader) ports() {
 // and refuses what would be lost.
 func (r *reader) registry() {
 	r.Answers.Delete = r.v.Text("storage", "delete", "enabled") == "true"
+	// The file inside the image of registry 3 turns deleting on, and REGISTRY_STORAGE drops that.
+	if r.v.File == "" && r.Answers.Registry == 3 && !slices.Contains(r.v.Env, "REGISTRY_STORAGE") && r.v.Text("storage", "delete", "enabled") == "" {
+		r.Answers.Delete = true
+	}
 	for _, s := range []struct{ key, what string }{
 		{"proxy", "it is a pull-through cache, which takes no pushes"},
 		{"notifications", "events would not be sent any more"},

@@ -292,6 +292,16 @@ func TestVariants(t *testing.T) {
 			a.S3.Provider, a.S3.Region, a.S3.Endpoint = answers.ProviderB2, "us-west-004", "https://s3.us-west-004.backblazeb2.com"
 			a.Delete, a.AnonymousPull = true, answers.AnonymousNone
 		}, ""},
+		{"registry 3 with its image's own file", map[string]func(string) string{
+			"docker-compose.yml": func(s string) string {
+				head, rest, _ := strings.Cut(s, "      # S3 Storage")
+				_, tail, _ := strings.Cut(rest, "    volumes:\n")
+				return strings.Replace(head, "registry:2", "registry:3.1.1", 1) + "    volumes:\n      - ./data/registry:/var/lib/registry\n" + tail
+			},
+		}, func(a *answers.Answers) {
+			a.Registry, a.Storage, a.Delete = 3, answers.StorageFilesystem, true
+			a.S3 = answers.Defaults().S3
+		}, "chown -R"},
 		{"an image of one's own", map[string]func(string) string{
 			"docker-compose.yml": replace("cesanta/docker_auth:1", "mirror.lan:5000/docker_auth:1.14.0"),
 		}, func(a *answers.Answers) { a.Images.Auth = "mirror.lan:5000/docker_auth:1.14.0" }, ""},
