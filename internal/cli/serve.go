@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -285,7 +286,7 @@ func (a *app) serveCheck(ctx context.Context, d *deployment.Deployment) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/healthz?verbose", nil)
 	if err != nil {
 		return fail(err)
 	}
@@ -307,6 +308,10 @@ func (a *app) serveCheck(ctx context.Context, d *deployment.Deployment) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return refuse(fmt.Errorf("the token server on %s answers %s", addr, resp.Status))
+	}
+	if a.json() { // its own words: state, last reload, counts
+		_, err := io.Copy(a.io.Out, io.LimitReader(resp.Body, 64<<10))
+		return err
 	}
 	a.note("healthy")
 	return nil

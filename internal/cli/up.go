@@ -29,6 +29,7 @@ func newUpCommand(a *app) *cobra.Command {
 	var (
 		af       answerFlags
 		asProc   bool
+		skip     bool
 		listen   string
 		logLevel string
 	)
@@ -41,6 +42,10 @@ Where DIR is empty or absent, a deployment with the embedded runtime is made fir
 answers of init are flags here too), and its passwords are printed once. The embedded
 runtime is the CNCF registry and the token server in this process, on one loopback
 address, until Ctrl-C; uploads in flight are finished first.
+
+With the compose runtime the files are looked through first, as "doctor --offline" does:
+an error in them stops the command. Once the containers are healthy, the registry is asked
+as a client would.
 
 A deployment that was started before is used as it is; nothing of it changes on disk but
 the images that are pushed.`,
@@ -109,11 +114,12 @@ the images that are pushed.`,
 				}
 				return a.upEmbedded(cmd.Context(), d, addr, accounts, level)
 			}
-			return a.upCompose(cmd.Context(), d)
+			return a.upCompose(cmd.Context(), d, skip)
 		}),
 	}
 	f := c.Flags()
 	f.BoolVar(&asProc, "embedded", false, "run registry and token server in this process, whatever the deployment records")
+	f.BoolVar(&skip, "skip-checks", false, "start the containers without looking for faults before and after")
 	f.StringVar(&listen, "listen", answers.Defaults().Listen, "loopback `HOST:PORT` of the embedded runtime")
 	f.StringVar(&logLevel, "log-level", "warn", "what is logged on stderr: debug, info, warn or error")
 	af.register(a, c, "listen", "runtime")
@@ -277,43 +283,6 @@ func compose(ctx context.Context, d *deployment.Deployment, args ...string) *exe
 		return strings.HasPrefix(kv, "COMPOSE_") || strings.HasPrefix(kv, "REGISTRY_") || strings.HasPrefix(kv, "AUTH_")
 	})
 	return c
-}
-
-// upCompose starts the containers and waits until they are healthy.
-func (a *app) upCompose(ctx context.Context, d *deployment.Deployment) error {
-	hint := "--embedded runs registry and token server in this process instead, on loopback without TLS"
-	if d.Compose == "" {
-		return fail(fmt.Errorf("%s has no compose file", d.Dir), hint)
-	}
-	if _, err := exec.LookPath("docker"); err != nil {
-		return fail(errors.New("docker is not installed, and this deployment's runtime is compose"), hint)
-	}
-	probe, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if out, err := exec.CommandContext(probe, "docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
-		return fail(fmt.Errorf("no Docker engine answers: %s", firstLine(string(out))), "is the engine started, and may this user talk to it?", hint)
-	}
-	release, err := a.lockRuntimeForCompose(ctx, d)
-	if err != nil {
-		return err
-	}
-	defer release()
-	cmd := compose(ctx, d, "up", "-d", "--wait")
-	cmd.Stdout, cmd.Stderr = a.io.ErrOut, a.io.ErrOut
-	if err := cmd.Run(); err != nil {
-		return fail(fmt.Errorf("docker compose up: %w", err), fmt.Sprintf("docker compose --project-directory %s logs   shows why", d.Dir))
-	}
-	ans, ok, err := d.Answered()
-	if err != nil || !ok {
-		a.note("up")
-		return nil // the containers run; the answers only help to say where
-	}
-	r := ans.Resolve()
-	if a.json() {
-		return a.printJSON(readyJSON{Registry: r.Host(), Realm: r.Realm(), Accounts: []account{}})
-	}
-	a.out("Registry ready on %s://%s", r.Scheme(), r.Host())
-	return nil
 }
 
 // lockRuntimeForCompose refuses to start containers on a store that an embedded registry uses.
