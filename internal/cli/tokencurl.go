@@ -33,7 +33,8 @@ clients would send it; --issue signs the token here instead, as the token server
 absolute, or a path of this deployment's registry, such as /v2/_catalog.
 
 The body goes to stdout. Exit status 0 for a status below 400, 1 for 4xx or a login that is
-refused, 3 for 5xx and when there is no answer. Changes nothing on disk.`,
+refused, 3 for 5xx and when there is no answer. --issue records the token in the audit log;
+nothing else changes on disk.`,
 		Example: `  regctl-setup token curl /v2/_catalog --as admin
   regctl-setup token curl https://registry.example.com/v2/dev/app/tags/list --as ci --issue
   regctl-setup token curl /v2/dev/app/manifests/1.0 -X HEAD -i --as ci --password-stdin < secret`,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -38,7 +39,8 @@ what the rules grant, and nothing that the token server would not. It takes read
 signing key, with which every token could be made; for scripts and for finding faults.
 
 What the rules do not grant is told on stderr, and left out of the token as the token server
-does. A disabled or expired account gets none (exit status 1). Changes nothing on disk.`,
+does. A disabled or expired account gets none (exit status 1). The token is recorded in the
+deployment's audit log before it is signed; nothing else changes on disk.`,
 		Example: `  regctl-setup token issue ci --scope repository:dev/app:pull,push
   regctl-setup token issue admin --scope 'registry:catalog:*' --format json
   curl -H "Authorization: Bearer $(regctl-setup token issue admin --scope 'registry:catalog:*')" https://REGISTRY/v2/_catalog`,
@@ -73,6 +75,7 @@ does. A disabled or expired account gets none (exit status 1). Changes nothing o
 
 // signer makes tokens for one account, after the rules.
 type signer struct {
+	ctx    context.Context // of the command
 	a      *app
 	d      *deployment.Deployment
 	file   *config.File
@@ -87,7 +90,7 @@ func (a *app) newSigner(cmd *cobra.Command, name, ip string) (*signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &signer{a: a, d: d, file: file}
+	s := &signer{ctx: cmd.Context(), a: a, d: d, file: file}
 	if s.user, err = findUser(file, name); err != nil {
 		return nil, err
 	}
@@ -150,7 +153,19 @@ func (s *signer) issue(service string, values []string) (tokenJSON, error) {
 	case !pullsOnly && x.PushExpiration > 0:
 		lifetime = x.PushExpiration
 	}
+	what := make([]string, 0, len(access))
+	for _, x := range access {
+		what = append(what, fmt.Sprintf("sign a token for %s: %s:%s:%s", accountName(s.user.Name), x.Type, x.Name, strings.Join(x.Actions, ",")))
+	}
+	if len(what) == 0 {
+		what = append(what, "sign a token for "+accountName(s.user.Name)+" without access")
+	}
+	finish, err := s.a.recordChange(s.ctx, s.d, s.file, change{what: what, accounts: []string{s.user.Name}})
+	if err != nil {
+		return tokenJSON{}, err
+	}
 	t, err := s.sign.Issue(token.Request{Subject: s.user.Name, Audience: service, Access: access, Lifetime: lifetime})
+	finish(err)
 	if err != nil {
 		return tokenJSON{}, fail(err)
 	}
