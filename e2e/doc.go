@@ -4,8 +4,11 @@
 //
 // The tests stand behind the build tag e2e:
 //
-//	make tools                      # builds crane, caddy and registry into .bin
+//	make tools                      # builds crane, caddy, registry and the others into .bin
 //	go test -tags e2e ./e2e/...     # or: make e2e
+//
+// As root there are tests on a Docker engine of their own too: each storage, registry and
+// token server once, all combinations with REGCTL_SETUP_E2E_FULL=1 (make e2e-full).
 //
 // A part that the machine lacks makes the tests that need it skip with the reason;
 // with REGCTL_SETUP_E2E_REQUIRED=1, as in CI, they fail instead. The parts are looked
