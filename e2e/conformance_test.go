@@ -29,13 +29,13 @@ func TestConformance(t *testing.T) {
 	count := map[string]int{}
 	for _, test := range slices.Sorted(maps.Keys(want)) {
 		count[want[test].Status]++
-		if g, w := got[test], want[test]; g.Status != w.Status {
-			t.Errorf("%s: %q through Caddy and serve, %q without them: %s", test, g.Status, w.Status, g.Output)
+		if _, ok := got[test]; !ok {
+			t.Errorf("%s: not so through Caddy and serve", test)
 		}
 	}
-	for test := range got {
+	for test, v := range got {
 		if _, ok := want[test]; !ok {
-			t.Errorf("%s: not run without Caddy and serve", test)
+			t.Errorf("%s: not so without Caddy and serve: %s", test, v.Output)
 		}
 	}
 	t.Logf("conformance: %d tests, the same with and without: %v", len(want), count)
@@ -99,9 +99,10 @@ func conformance(t *testing.T, suite string, env ...string) map[string]verdict {
 	verdicts := map[string]verdict{}
 	for _, s := range report.Suites {
 		for _, v := range s.Tests {
-			key := v.Name
-			for n := 2; verdicts[key].Name != ""; n++ { // the same step on several images
-				key = fmt.Sprintf("%s#%d", v.Name, n)
+			// The same step on several images, in any order: as many must end in each way.
+			key := v.Name + " " + v.Status
+			for n := 2; verdicts[key].Name != ""; n++ {
+				key = fmt.Sprintf("%s %s#%d", v.Name, v.Status, n)
 			}
 			verdicts[key] = v
 		}
