@@ -140,9 +140,17 @@ func (r *Report) Merge(other Report) {
 
 func (r *Report) sort() {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line),
+		// What was seen in a file is most often the cause of what a client sees.
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(btoi(a.Pos.File == ""), btoi(b.Pos.File == "")), cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line),
 			cmp.Compare(a.Code, b.Code))
 	})
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Checks returns the table of all checks, those on disk first.

@@ -453,6 +453,35 @@ func (f *Facts) restart(name string) string {
 	return f.dockerCompose("restart " + name)
 }
 
+// newPair is how a new signing pair is made in place of the one that there is: keys generate writes
+// new files only.
+func (f *Facts) newPair() string {
+	var files []string
+	if f.Auth != nil {
+		cert, key := f.Auth.SigningPair()
+		for _, p := range []string{key, cert} {
+			if p != "" && isFile(f.ResolveNew(p)) {
+				files = append(files, f.ResolveNew(p))
+			}
+		}
+	}
+	if f.generated {
+		for _, p := range []string{f.Path(deployment.TrustBundle), f.Path(deployment.JWKS)} {
+			if isFile(p) {
+				files = append(files, p)
+			}
+		}
+	}
+	text := f.cmd("keys generate")
+	if len(files) > 0 {
+		for i, p := range files {
+			files[i] = f.shown(f.rel(p))
+		}
+		text = "rm " + strings.Join(files, " ") + " && " + text
+	}
+	return text + "   makes a new pair; then restart token server and registry, whose tokens in use end"
+}
+
 // shown is a file as commands in advice name it: relative to where the person stands.
 func (f *Facts) shown(rel string) string {
 	if f.dir == "" || f.dir == "." {

@@ -204,7 +204,7 @@ func missingFiles(p *pass) {
 		cert, key := p.Auth.SigningPair()
 		for _, file := range []string{key, cert} {
 			if file != "" && !isFile(p.Resolve(file)) {
-				miss(file, "the token server", p.cmd("keys generate")+"   makes a pair; then restart token server and registry")
+				miss(file, "the token server", "bring it back from a backup; or "+p.newPair())
 			}
 		}
 	}

@@ -133,7 +133,7 @@ func (p *prober) find(code, format string, args ...any) *Finding {
 }
 
 func (p *prober) unsure(code, format string, args ...any) {
-	p.Unknown = append(p.Unknown, Unknown{code, fmt.Sprintf(format, args...)})
+	p.Unknown = append(p.Unknown, Unknown{code, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")})
 }
 
 // step tells what is being done, and counts it.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/regctl-setup/regctl-setup/internal/keys"
@@ -32,7 +33,7 @@ func signingChecks() []Check {
 			Code: "signing-key-unusable", Severity: Error,
 			Title: "a signing key or certificate that can't be used",
 			Why:   "the token server does not start, or its tokens are refused",
-			Mend:  "make a new pair: regctl-setup keys generate (after moving the old one away), then restart token server and registry",
+			Mend:  "bring the file back, or make a new pair: remove the old one and the registry's copies, then regctl-setup keys generate",
 			run: func(p *pass) {
 				if p.Auth == nil {
 					return
@@ -67,7 +68,7 @@ func signingChecks() []Check {
 					return
 				}
 				p.report(at(p.rel(p.Resolve(keyFile))), "it is not the key of %s", p.rel(p.Resolve(cert))).
-					mend("bring back the right one of the two; or move both away and: %s", p.cmd("keys generate"))
+					mend("bring back the right one of the two; or %s", p.newPair())
 			},
 		},
 		{
@@ -83,12 +84,12 @@ func signingChecks() []Check {
 					case p.Now.Before(c.NotBefore):
 						p.report(at(p.rel(p.Resolve(cert))), "it is valid from %s on only: is this machine's clock right?", c.NotBefore.Format(time.DateOnly)).mend("date; timedatectl   show and set the clock").Severity = Error
 					case left < 0:
-						f := p.report(at(p.rel(p.Resolve(cert))), "it ended %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("move the pair away, then: %s", p.cmd("keys generate"))
+						f := p.report(at(p.rel(p.Resolve(cert))), "it ended %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("%s", p.newPair())
 						if p.sendsX5C() {
 							f.Severity = Error
 						}
 					case left < certificateSoon:
-						p.report(at(p.rel(p.Resolve(cert))), "it ends %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("plan a new pair before that day: %s", p.cmd("keys generate"))
+						p.report(at(p.rel(p.Resolve(cert))), "it ends %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("plan a new pair before that day: %s", p.newPair())
 					}
 				}
 			},
@@ -143,10 +144,12 @@ func (p *pass) reportKey(file string, err error) {
 		if le.Err != nil {
 			f.Message += ": " + le.Err.Error()
 		}
-		f.mend("%s", le.Hint())
+		if hint := le.Hint(); hint != "" && !strings.Contains(hint, "keys generate") {
+			f.mend("%s", hint)
+		}
 	}
 	if f.Fix.Text == "" {
-		f.mend("move the pair away, then: %s", p.cmd("keys generate"))
+		f.mend("bring it back from a backup; or %s", p.newPair())
 	}
 }
 
