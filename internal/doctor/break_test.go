@@ -132,10 +132,12 @@ func breakages() []breakage {
 		{code: "realm-unusable", profile: "guide-two-domains", edits: []edit{registry("realm: 'https://auth.example.com/auth'", "realm: 'https://localhost/auth'")}},
 		{code: "realm-path", profile: "guide-two-domains", edits: []edit{registry("realm: 'https://auth.example.com/auth'", "realm: 'https://auth.example.com/token'")}},
 		{code: "domain-mismatch", edits: []edit{env("REGISTRY_DOMAIN='localhost'", "REGISTRY_DOMAIN='registry.example.com'")}},
+		{code: "domain-mismatch", say: "another name for the site in conf/caddy/Caddyfile", act: replaceLine("conf/caddy/Caddyfile", "{$REGISTRY_DOMAIN:", "registry.corp.example {")},
 		{code: "autoredirect-two-domains", profile: "guide-two-domains", edits: []edit{registry("    service: ", "    autoredirect: true\n    service: ")}},
 		{code: "registry-address-mismatch", edits: []edit{registry("  relativeurls: true", "  relativeurls: true\n  host: https://old.example.com")}},
 
 		{code: "registry-config-invalid", edits: []edit{registry("  draintimeout: 60s", "  draintimout: 60s\n  draintimeout: 60s")}},
+		{code: "registry-config-invalid", edits: []edit{registry("http:\n", "htp:\n")}},
 		{code: "http-secret-weak", say: "http.secret: somerandomstringhere", act: replaceLine("conf/registry/config.yml", "  secret: ", "  secret: somerandomstringhere")},
 		{code: "drain-timeout", edits: []edit{registry("  draintimeout: 60s", "  # draintimeout: 60s")}},
 		{code: "drain-timeout", edits: []edit{compose("    stop_grace_period: 70s\n", "")}},

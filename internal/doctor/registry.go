@@ -5,6 +5,7 @@ import (
 	"net"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,11 +22,22 @@ func registryChecks() []Check {
 			Mend:  "correct the line named",
 			run: func(p *pass) {
 				file := p.rel(p.registryFile)
-				switch {
-				case p.settingsErr != nil:
-					p.report(at(file), "%v", p.settingsErr).mend("correct the file; then: %s", p.restart("registry"))
-				case p.registryStrict != nil && len(p.settings.drivers()) < 2: // more are a check of their own
-					p.report(at(file), "%v", p.registryStrict).mend("correct or remove what is named; then: %s", p.restart("registry"))
+				err := p.settingsErr
+				if err == nil && len(p.settings.drivers()) < 2 { // more are a check of their own
+					err = p.registryStrict
+				}
+				if err == nil {
+					return
+				}
+				for _, line := range strings.Split(err.Error(), "\n") {
+					pos := at(file)
+					if m := composeLine.FindStringSubmatch(line); m != nil {
+						pos.Line, _ = strconv.Atoi(m[1])
+						pos.Column = 1
+					} else if strings.HasSuffix(line, "unmarshal errors:") {
+						continue
+					}
+					p.report(pos, "%s", strings.TrimSpace(line)).mend("correct or remove what is named; then: %s", p.restart("registry"))
 				}
 			},
 		},
@@ -56,7 +68,7 @@ func registryChecks() []Check {
 			Why:   "it signs the state of uploads: who knows it can go on with somebody else's upload, and without one a restart or a second replica breaks pushes with \"blob upload invalid\"",
 			Mend:  "write 64 random hexadecimal digits: openssl rand -hex 32",
 			run: func(p *pass) {
-				if !p.hasRegistry() || p.settingsErr != nil {
+				if !p.hasRegistry() || p.settingsErr != nil || p.registryStrict != nil && len(p.settings.drivers()) < 2 {
 					return
 				}
 				v, set := p.settings.get("http.secret")
@@ -236,7 +248,7 @@ func registryChecks() []Check {
 
 // drains compares the registry's wait for uploads with what the container is granted.
 func drains(p *pass) {
-	if !p.hasRegistry() || p.Embedded || p.settingsErr != nil {
+	if !p.hasRegistry() || p.Embedded || p.settingsErr != nil || p.registryStrict != nil && len(p.settings.drivers()) < 2 {
 		return
 	}
 	v, set := p.settings.get("http.draintimeout")
