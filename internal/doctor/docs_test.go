@@ -35,8 +35,16 @@ func newExamples(t *testing.T, part string, want int) *examples {
 	return e
 }
 
-// variable is what differs from run to run.
-var variable = regexp.MustCompile(`(?:127\.0\.0\.1|localhost):\d{4,5}`)
+// What differs from run to run: ports, and seconds.
+var (
+	address = regexp.MustCompile(`(?:127\.0\.0\.1|localhost):\d{4,5}`)
+	seconds = regexp.MustCompile(`\b\d+m\d+s\b`)
+)
+
+// steady is an output without what differs from run to run.
+func steady(output string) string {
+	return seconds.ReplaceAllString(address.ReplaceAllString(output, "registry.example.com"), "2m0s")
+}
 
 func (e *examples) add(i int, code, broken, output string) {
 	e.mu.Lock()
@@ -86,7 +94,7 @@ func (e *examples) text(part string) string {
 			if strings.Contains(x.broken, "\n+") {
 				lang = "diff"
 			}
-			fmt.Fprintf(&b, "\n```%s\n%s```\n\n```text\n%s```\n", lang, x.broken, variable.ReplaceAllString(x.output, "registry.example.com"))
+			fmt.Fprintf(&b, "\n```%s\n%s```\n\n```text\n%s```\n", lang, x.broken, steady(x.output))
 		}
 	}
 	return b.String()

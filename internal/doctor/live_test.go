@@ -371,7 +371,7 @@ func TestLiveHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	report, err := doctor.Live(t.Context(), gather(t, good(t, "embedded")), doctor.LiveOptions{URL: "http://" + l.Addr().String(), Timeout: 50 * time.Millisecond})
+	report, err := doctor.Live(t.Context(), gather(t, good(t, "embedded")), doctor.LiveOptions{URL: "http://" + l.Addr().String(), Timeout: 2 * time.Second})
 	if err != nil || len(report.Findings) != 1 || report.Findings[0].Code != "registry-down" || !strings.Contains(report.Findings[0].Message, "no answer in time") {
 		t.Errorf("a registry that hangs: %v\n%s", err, show(report))
 	}
