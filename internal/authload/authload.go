@@ -80,6 +80,9 @@ func NewLoader(o Options) *Loader {
 // begin. It is for the end of the process.
 func (l *Loader) Close() { l.o.Programs.Close() }
 
+// ProgramsRunning is how many external programs run now.
+func (l *Loader) ProgramsRunning() int { return l.o.Programs.Running() }
+
 // Load is what [authserver.Options] wants.
 func (l *Loader) Load(ctx context.Context) (*authserver.State, error) {
 	if err := ctx.Err(); err != nil {
@@ -281,6 +284,15 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 			Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress,
 		},
 		AuditRequired: x.Audit.Mode == config.AuditRequired,
+		MetricsListen: x.Metrics.Listen, MetricsGiven: x.Metrics.Given,
+		Certificates: []authserver.Certificate{{Name: "signing", Expires: pair.Leaf().NotAfter}},
+		Users:        len(f.Users),
+	}
+	if st.JWKS, err = keys.JWKS(pair.Signer.Public()); err != nil {
+		return nil, fmt.Errorf("signing pair: %w", err)
+	}
+	if tlsConfig != nil {
+		st.Certificates = append(st.Certificates, authserver.Certificate{Name: "server", Expires: tlsConfig.Certificates[0].Leaf.NotAfter})
 	}
 	addPrograms(st, o, f, programs)
 	if x.HasTrustedProxies {

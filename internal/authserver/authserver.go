@@ -4,6 +4,7 @@
 //	GET, HEAD, POST {prefix}/auth, {prefix}/auth/token   a token
 //	GET, HEAD       {prefix}/                             a page that names the issuer
 //	GET, HEAD       /healthz, /healthz?verbose, /readyz   health
+//	GET, HEAD       /.well-known/jwks.json                the public key of the tokens
 //
 // A request is read and checked ([parseTokenRequest]), the client is authenticated
 // ([authn]), each scope is decided on its own ([acl.Policy.Decide]) and a token with what
@@ -96,6 +97,17 @@ type State struct {
 	Recorder Recorder
 	// AuditRequired refuses to issue a token that can't be recorded.
 	AuditRequired bool
+	// JWKS is the public key of the tokens as a JSON Web Key Set (RFC 7517), under all ids
+	// that registries look for; empty: none is shown.
+	JWKS []byte
+	// MetricsListen is host:port of the metrics; "" for none. The server itself does not
+	// listen there. MetricsGiven tells that the configuration says so, and not a default.
+	MetricsListen string
+	MetricsGiven  bool
+	// Certificates are those whose end the metrics and /healthz show.
+	Certificates []Certificate
+	// Users is how many accounts the configuration has.
+	Users int
 	// Sources are the files that the state was built from.
 	Sources []string
 	// Fingerprint is what [FingerprintFiles] said of them then.
@@ -191,6 +203,9 @@ type Options struct {
 	LogState func() LogState
 	// Recorder receives every decision; nil: none does.
 	Recorder Recorder
+	// Adopted is called with each state once it is in force; it must not block. Nil: nobody
+	// is told.
+	Adopted func(*State)
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Rand is the source of request ids, safe for concurrent use; nil: crypto/rand.
@@ -221,6 +236,9 @@ type Server struct {
 	// unrecorded is set while the recorder fails.
 	unrecorded atomic.Bool
 	counts     counters
+	timings    timings
+	conns      connCounts
+	adopted    func(*State)
 
 	reloading sync.Mutex // held while a state is built and swapped in
 
@@ -238,7 +256,7 @@ func New(o Options) (*Server, error) {
 	if o.Load == nil {
 		return nil, errors.New("authserver: no Load function")
 	}
-	s := &Server{load: o.Load, log: o.Logger, logState: o.LogState, recorder: o.Recorder, now: o.Now, rand: o.Rand}
+	s := &Server{load: o.Load, log: o.Logger, logState: o.LogState, recorder: o.Recorder, adopted: o.Adopted, now: o.Now, rand: o.Rand}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -355,12 +373,15 @@ func (s *Server) adopt(st *State) {
 	for _, w := range st.Warnings {
 		s.log.Warn("configuration: " + printable(w, 1000))
 	}
+	if s.adopted != nil {
+		s.adopted(st)
+	}
 }
 
 // counters are the server's metrics.
 type counters struct {
 	requests, granted, refused, malformed, limited, busy, failed, panics atomic.Uint64
-	reloads, reloadsFailed, matcherErrors, auditErrors                   atomic.Uint64
+	reloads, reloadsFailed, matcherErrors, auditErrors, recalled         atomic.Uint64
 }
 
 // Stats are the server's counters since it started.
@@ -379,6 +400,7 @@ type Stats struct {
 	AuditErrors   uint64 // decisions that could not be recorded
 	TokensReused  uint64 // handed out again since the last reload
 	Guard         authn.GuardStats
+	Observed
 }
 
 // Stats returns the counters.
@@ -391,6 +413,7 @@ func (s *Server) Stats() Stats {
 		MatcherErrors: c.matcherErrors.Load(), AuditErrors: c.auditErrors.Load(),
 		TokensReused: s.State().reuse.reused(),
 		Guard:        s.guard.Stats(),
+		Observed:     s.observed(),
 	}
 }
 

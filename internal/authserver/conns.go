@@ -17,6 +17,7 @@ import (
 type connTable struct {
 	limits func() (total, perAddress int)
 	exempt func(net.Conn) bool // from the limit per address
+	counts *connCounts         // of all tables of a server; nil: not counted
 
 	mu      sync.Mutex
 	oldest  *trackedConn // list by age
@@ -47,6 +48,7 @@ func (t *connTable) add(c net.Conn) *trackedConn {
 	tc.counted = !t.exempt(c)
 	var evicted []*trackedConn
 	defer func() {
+		t.counts.noteEvicted(len(evicted))
 		for _, e := range evicted {
 			_ = e.Conn.Close()
 		}
@@ -56,6 +58,7 @@ func (t *connTable) add(c net.Conn) *trackedConn {
 	if tc.counted && t.perAddr[tc.client] >= perAddress {
 		e := t.victim(func(o *trackedConn) bool { return o.counted && o.client == tc.client })
 		if e == nil {
+			t.counts.noteRefused()
 			return nil
 		}
 		t.remove(e)
@@ -64,6 +67,7 @@ func (t *connTable) add(c net.Conn) *trackedConn {
 	if t.total >= total {
 		e := t.victim(func(*trackedConn) bool { return true })
 		if e == nil {
+			t.counts.noteRefused()
 			return nil
 		}
 		t.remove(e)
@@ -77,6 +81,7 @@ func (t *connTable) add(c net.Conn) *trackedConn {
 	}
 	t.newest = tc
 	t.total++
+	t.counts.noteOpen(1)
 	if tc.counted {
 		t.perAddr[tc.client]++
 	}
@@ -115,6 +120,7 @@ func (t *connTable) remove(c *trackedConn) {
 		t.newest = c.prev
 	}
 	t.total--
+	t.counts.noteOpen(-1)
 	if c.counted {
 		if t.perAddr[c.client]--; t.perAddr[c.client] == 0 {
 			delete(t.perAddr, c.client)

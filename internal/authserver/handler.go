@@ -55,6 +55,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.servePlain(out, r, st, id, begin, s.serveHealth)
 	case path == "/readyz":
 		s.servePlain(out, r, st, id, begin, s.serveReady)
+	case path == jwksPath && len(st.JWKS) > 0:
+		s.servePlain(out, r, st, id, begin, s.serveJWKS)
 	default:
 		s.refuse(out, r, st, &refusal{status: http.StatusNotFound, code: "NOT_FOUND", msg: "no such page"})
 		s.logPlain(r, id, begin, out.status)
@@ -97,6 +99,7 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 			s.counts.failed.Add(1)
 		}
 		d.Duration = s.now().Sub(begin)
+		s.timings.note(d.Result, d.Duration)
 		s.logDecision(r.Context(), d)
 	}()
 	body, ref := s.answer(w, r, st, d)
@@ -298,6 +301,7 @@ var errNoCredentials = fmt.Errorf("no credentials (%w)", authn.ErrNoSuchUser)
 // authenticate finds out who asks.
 func (s *Server) authenticate(ctx context.Context, st *State, req *tokenRequest, addr netip.Addr) (authn.Identity, error) {
 	if id, ok := st.recall(req); ok {
+		s.counts.recalled.Add(1)
 		return id, nil
 	}
 	if req.anonymous {

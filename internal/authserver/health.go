@@ -11,9 +11,10 @@ import (
 
 // health is the answer of /healthz. Only "status" is there without ?verbose.
 type health struct {
-	// Status is "ok", or "degraded" when the configuration on disk is not the one in
-	// force, decisions go unrecorded or log lines are being lost.
+	// Status is "ok", or "degraded" when something is wrong while the server serves;
+	// Reasons say what, in words.
 	Status   string        `json:"status"`
+	Reasons  []string      `json:"reasons,omitempty"`
 	Started  string        `json:"started,omitempty"`
 	Config   *healthConfig `json:"config,omitempty"`
 	Requests *healthCounts `json:"requests,omitempty"`
@@ -67,11 +68,15 @@ func (s *Server) serveHealth(w *answerWriter, r *http.Request, st *State) {
 	if s.logState != nil {
 		logs = s.logState()
 	}
-	if lastError != nil || notice != "" || s.auditFault(st) || logs.Err != "" {
+	wrong := s.degraded(st)
+	if len(wrong) > 0 {
 		h.Status = "degraded"
 	}
 	// Errors quote the configuration, which is nobody's business on the internet.
 	if r.URL.Query().Has("verbose") && nearby(r, st) {
+		for _, d := range wrong {
+			h.Reasons = append(h.Reasons, d.Text)
+		}
 		stats := s.Stats()
 		h.Started = s.started.UTC().Format(time.RFC3339)
 		h.Config = &healthConfig{

@@ -128,6 +128,7 @@ func (s *Server) start(l net.Listener, failed chan<- error) *instance {
 		st, peer := s.State(), peerOf(c.RemoteAddr().String())
 		return st.RealIP.Header != "" && (st.RealIP.Trusted == nil || st.RealIP.trusts(peer))
 	})
+	conns.counts = &s.conns
 	srv.ConnState = conns.noteState
 	srv.ConnContext = withConn
 	inst := &instance{srv: srv, listener: l, cancel: cancel}

@@ -72,11 +72,16 @@ Limits stand under x-regctl-setup.limits:
 			if check {
 				return a.serveCheck(cmd.Context(), d)
 			}
-			return a.serve(cmd.Context(), d, level)
+			asked, err := a.metricsAsked(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), d, level, asked)
 		}),
 	}
 	c.Flags().BoolVar(&check, "check", false, "ask the server that runs on this config whether it is healthy, and end (for container health checks)")
 	c.Flags().StringVar(&logLevel, "log-level", "info", "what is logged on stderr: debug, info, warn or error")
+	metricsFlag(c.Flags())
 	return c
 }
 
@@ -122,7 +127,7 @@ func (a *app) serveDeployment(ctx context.Context, args []string) (*deployment.D
 // tokenServer loads the config and builds the server on it. What the file says wrongly is
 // reported problem by problem. adapt, where given, changes each loaded state. Decisions go
 // to the trail.
-func (a *app) tokenServer(d *deployment.Deployment, trail *auditTrail, log *slog.Logger, logState func() authserver.LogState, adapt func(*authserver.State)) (*authserver.Server, *authload.Loader, error) {
+func (a *app) tokenServer(d *deployment.Deployment, trail *auditTrail, log *slog.Logger, logState func() authserver.LogState, obs *observation, adapt func(*authserver.State)) (*authserver.Server, *authload.Loader, error) {
 	if err := checkAuthConfig(d.Auth); err != nil {
 		return nil, nil, fail(err)
 	}
@@ -140,13 +145,14 @@ func (a *app) tokenServer(d *deployment.Deployment, trail *auditTrail, log *slog
 				}
 				log.Warn("the rules do not pass the deployment's own tests", "error", err.Error())
 			}
+			obs.adapt(st)
 			if adapt != nil {
 				adapt(st)
 			}
 			st.Recorder, err = trail.configure(loader.File(), st.PathPrefix)
 			return st, err
 		},
-		Logger: log, LogState: logState, Now: a.now, Rand: a.rand,
+		Logger: log, LogState: logState, Adopted: obs.adopted, Now: a.now, Rand: a.rand,
 	})
 	if err != nil {
 		var ps config.Problems
@@ -197,7 +203,7 @@ func (a *app) policyTests(ctx context.Context, d *deployment.Deployment, f *conf
 }
 
 // serve listens and answers until ctx ends.
-func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Level) error {
+func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Level, asked config.Metrics) error {
 	var programs atomic.Pointer[authload.Loader]
 	defer onSecondSignal(func() {
 		if loader := programs.Load(); loader != nil {
@@ -215,12 +221,18 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	defer func() { _ = manager.Close() }()
 	trail := a.newAuditTrail(d, log)
 	defer trail.close()
-	srv, loader, err := a.tokenServer(d, trail, log, logState, nil)
+	obs := &observation{asked: asked, byDefault: true, log: log}
+	srv, loader, err := a.tokenServer(d, trail, log, logState, obs, nil)
 	if err != nil {
 		return err
 	}
 	defer loader.Close()
 	programs.Store(loader)
+	stopObserving, err := obs.start(ctx, srv, loader)
+	if err != nil {
+		return err
+	}
+	defer stopObserving()
 	ctx, cancel := context.WithCancel(ctx)
 	status := func() string {
 		f := loader.File()

@@ -67,6 +67,10 @@ the images that are pushed.`,
 			if err != nil {
 				return err
 			}
+			asked, err := a.metricsAsked(cmd.Flags())
+			if err != nil {
+				return err
+			}
 			free, err := emptyOrAbsent(dir)
 			if err != nil {
 				return err
@@ -112,7 +116,7 @@ the images that are pushed.`,
 				if !flagSet(cmd.Flags(), "listen") && recorded && ans.Listen != "" {
 					addr = ans.Listen
 				}
-				return a.upEmbedded(cmd.Context(), d, addr, accounts, level)
+				return a.upEmbedded(cmd.Context(), d, addr, accounts, level, asked)
 			}
 			return a.upCompose(cmd.Context(), d, skip)
 		}),
@@ -122,6 +126,7 @@ the images that are pushed.`,
 	f.BoolVar(&skip, "skip-checks", false, "start the containers without looking for faults before and after")
 	f.StringVar(&listen, "listen", answers.Defaults().Listen, "loopback `HOST:PORT` of the embedded runtime")
 	f.StringVar(&logLevel, "log-level", "warn", "what is logged on stderr: debug, info, warn or error")
+	metricsFlag(f)
 	af.register(a, c, "listen", "runtime")
 	return c
 }
@@ -153,7 +158,7 @@ func listenError(addr string, err error) error {
 }
 
 // upEmbedded runs registry and token server in this process until ctx ends.
-func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr string, accounts []account, level slog.Level) error {
+func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr string, accounts []account, level slog.Level, asked config.Metrics) error {
 	if _, err := os.Stat(d.Path(deployment.RegistryConfig)); err != nil {
 		return fail(fmt.Errorf("the embedded runtime needs %s: %w", deployment.RegistryConfig, err),
 			"regctl-setup init makes a deployment that has one")
@@ -172,7 +177,8 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	if trail.inProcess, err = inProcessEvents(a.rand); err != nil {
 		return fail(err)
 	}
-	tokens, loader, err := a.tokenServer(d, trail, log, logState, func(st *authserver.State) {
+	obs := &observation{asked: asked, log: log}
+	tokens, loader, err := a.tokenServer(d, trail, log, logState, obs, func(st *authserver.State) {
 		st.RealIP = authserver.RealIP{} // no proxy stands in front: the peer is the client
 		st.PathPrefix = ""
 	})
@@ -180,6 +186,11 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 		return err
 	}
 	defer loader.Close()
+	stopObserving, err := obs.start(ctx, tokens, loader)
+	if err != nil {
+		return err
+	}
+	defer stopObserving()
 	srv, err := embedded.New(embedded.Options{
 		Addr: addr, ConfigPath: d.Path(deployment.RegistryConfig), DataDir: d.Path(deployment.DataDir),
 		TrustBundle: d.Path(deployment.TrustBundle), JWKS: d.Path(deployment.JWKS),

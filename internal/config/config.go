@@ -34,6 +34,7 @@
 //	  refresh_tokens: bool | {lifetime: DURATION}
 //	  password_cache: DURATION              default 5m; 0: never
 //	  audit: best-effort | required | off   default best-effort, or a map with mode and the rest (see [Audit])
+//	  metrics: {listen: HOST:PORT | off}    default 127.0.0.1:9101
 //
 // A DURATION is a number of seconds, or a number with a unit (ms, s, m, h, d); a DATE is the
 // instant at which that day begins in UTC.
@@ -271,6 +272,19 @@ type Extras struct {
 	PasswordCache time.Duration
 	// Audit says how the audit log is kept.
 	Audit Audit
+	// Metrics says where the token server shows its metrics.
+	Metrics Metrics
+}
+
+// DefaultMetricsListen is where metrics are shown unless the config says otherwise: on the
+// machine itself.
+const DefaultMetricsListen = "127.0.0.1:9101"
+
+// Metrics are the settings of the metrics listener.
+type Metrics struct {
+	// Listen is host:port; "" shows none. Given tells whether the config says so itself.
+	Listen string
+	Given  bool
 }
 
 // UserFacts is what is kept about a user beside docker_auth's own keys.
@@ -334,7 +348,7 @@ func DefaultLimits() Limits {
 
 // defaultExtras returns the settings of a file without x-regctl-setup.
 func defaultExtras() Extras {
-	return Extras{X5C: "auto", Limits: DefaultLimits(), TokenReuse: true, PasswordCache: 5 * time.Minute, Audit: DefaultAudit()}
+	return Extras{X5C: "auto", Limits: DefaultLimits(), TokenReuse: true, PasswordCache: 5 * time.Minute, Audit: DefaultAudit(), Metrics: Metrics{Listen: DefaultMetricsListen}}
 }
 
 // Section is an external section of the file: a login or rules that live elsewhere.

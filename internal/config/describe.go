@@ -28,6 +28,7 @@ func Settings() []Setting {
 		{"literal_labels", strconv.FormatBool(d.LiteralLabels), "label values and captures in patterns are plain text, never pattern syntax"},
 		{"allow_readable_key", strconv.FormatBool(d.AllowReadableKey), "accept a key file that group or others can read"},
 		{"audit", d.Audit.Mode, "what happens when a decision can't be recorded: best-effort serves and counts, required answers 503, off records nothing"},
+		{"metrics: {listen}", d.Metrics.Listen, "where metrics are shown (HOST:PORT), or off; :9101 in a container"},
 		{"users: {NAME: {expires, robot}}", "", "until when an account is let in; written by user add --expires"},
 		{"refresh_tokens", "false", "not served yet: a config that asks for them is refused"},
 		{"lint: {ignore: [RULE]}", "", "lint rules that are switched off"},

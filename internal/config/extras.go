@@ -60,6 +60,8 @@ func (w *walker) extras(p pair) {
 			w.expirations(k, s)
 		case "refresh_tokens":
 			w.refreshTokens(k, s)
+		case "metrics":
+			w.metrics(k, s)
 		case "password_cache":
 			if d, ok := w.duration(k.val, s, 0, 24*time.Hour); ok {
 				x.PasswordCache = d

@@ -103,10 +103,11 @@ var (
 	extrasSection = section{
 		where: extrasKey,
 		keys: []string{"x5c", "allow_passwordless", "literal_labels", "trusted_proxies", "services", "users", "lint",
-			"allow_readable_key", "limits", "expiration", "refresh_tokens", "token_reuse", "password_cache", "audit"},
+			"allow_readable_key", "limits", "expiration", "refresh_tokens", "token_reuse", "password_cache", "audit", "metrics"},
 		confusions: map[string]string{
 			"trusted_proxy": "trusted_proxies", "proxies": "trusted_proxies", "service": "services",
 			"passwordless": "allow_passwordless", "ignore": "lint: {ignore: [...]}", "cache": "password_cache", "token_cache": "token_reuse", "reuse": "token_reuse",
+			"prometheus": "metrics: {listen: ...}", "metrics_listen": "metrics: {listen: ...}",
 		},
 	}
 	factsSection = section{
@@ -128,6 +129,10 @@ var (
 	auditEventsSection = section{
 		where: extrasKey + ".audit.events", keys: []string{"address", "secret_file", "peers"},
 		confusions: map[string]string{"addr": "address", "listen": "address", "secret": "secret_file", "allow": "peers", "from": "peers"},
+	}
+	metricsSection = section{
+		where: extrasKey + ".metrics", keys: []string{"listen"},
+		confusions: map[string]string{"addr": "listen", "address": "listen", "port": "listen: 127.0.0.1:PORT", "enabled": "listen: off"},
 	}
 	limitsSection = section{
 		where: extrasKey + ".limits",
