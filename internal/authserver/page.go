@@ -2,48 +2,82 @@ package authserver
 
 import (
 	"bytes"
+	"crypto/sha256"
+	_ "embed" // the page and its style
+	"encoding/base64"
 	"html/template"
+	"net"
 	"net/http"
+	"strings"
 )
 
-// page is the one HTML page. It needs nothing from elsewhere, so that its policy can
-// forbid everything.
-var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="robots" content="noindex">
-<title>{{.}}</title>
-<style>
-:root { color-scheme: light dark; --fg: #1c1e21; --dim: #5c6370; --bg: #f6f7f9; --card: #fff; --line: #dfe3e8; }
-@media (prefers-color-scheme: dark) { :root { --fg: #e6e8eb; --dim: #9aa2ad; --bg: #14161a; --card: #1d2025; --line: #30353c; } }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--bg); color: var(--fg); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 34rem; margin: 1.5rem; padding: 2rem 2.25rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
-h1 { margin: 0 0 .75rem; font-size: 1.35rem; overflow-wrap: anywhere; }
-p { margin: .5rem 0 0; color: var(--dim); }
-</style>
-</head>
-<body>
-<main>
-<h1>{{.}}</h1>
-<p>This is the token server of a container registry. There is nothing to see here in a browser: clients such as docker, podman, skopeo and crane are sent here by the registry and log in by themselves.</p>
-</main>
-</body>
-</html>
-`))
+//go:embed page.html.tmpl
+var pageText string
 
-// servePage sends the page that names the issuer.
+//go:embed page.css
+var pageStyle string
+
+// page is the one HTML page. It needs nothing from elsewhere, so that its policy can forbid
+// everything but its own style.
+var page = template.Must(template.New("page").Parse(pageText))
+
+// pagePolicy is the page's Content-Security-Policy (CSP level 3): nothing but the style of
+// exactly this text.
+var pagePolicy = func() string {
+	sum := sha256.Sum256([]byte(pageStyle))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+}()
+
+// pageView is what the page says.
+type pageView struct {
+	Issuer string
+	// Host is the registry's name as clients write it: the one that the browser used.
+	Host string
+	// Plain: this machine is asked without TLS, which docker takes for loopback names, and
+	// other clients when they are told to.
+	Plain bool
+	Style template.CSS
+}
+
+// servePage sends the page: what this is, and how clients log in. It is the same for browsers
+// and probes, as in docker_auth, and says nothing that is not in every challenge.
 func (s *Server) servePage(w *answerWriter, r *http.Request, st *State) {
+	view := pageView{Issuer: st.Realm, Host: pageHost(r.Host), Style: template.CSS(pageStyle)} //nolint:gosec // our own file
+	view.Plain = r.TLS == nil && !strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") && loopbackName(view.Host)
 	var body bytes.Buffer
-	if err := page.Execute(&body, st.Realm); err != nil {
+	if err := page.Execute(&body, view); err != nil {
 		s.refuse(w, r, st, &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "internal error"})
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store") // it names the host that was asked for
 	w.send(r, http.StatusOK, body.Bytes())
+}
+
+// noHost stands for a name that could not be told.
+const noHost = "REGISTRY"
+
+// pageHost is a Host header as it may stand in a command: letters, digits, "-", "." and ":",
+// and the brackets of IPv6.
+func pageHost(host string) string {
+	if host == "" || len(host) > 260 || strings.ContainsFunc(host, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-.:[]", r))
+	}) || host[0] == '-' {
+		return noHost
+	}
+	return strings.TrimSuffix(host, ":443")
+}
+
+// loopbackName reports whether a host, with or without a port, is this machine.
+func loopbackName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	ip := net.ParseIP(strings.Trim(name, "[]"))
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
 }
