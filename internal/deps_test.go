@@ -55,6 +55,7 @@ var arrows = []struct {
 	{"internal/authserver", []string{"internal/acl", "internal/authn", "internal/audit", "internal/scope", "internal/token"}, "the handler gets its state by Load; it reads no file and no config format"},
 	{"internal/authload", []string{"internal/config", "internal/keys", "internal/token", "internal/authn", "internal/acl", "internal/authserver", "internal/extprog", "internal/users"}, "the one bridge from files to the server's state"},
 	{"internal/metrics", []string{"internal/authserver"}, "metrics look at the server; it does not know that it is looked at"},
+	{"internal/tracing", []string{"internal/authserver"}, "traces follow the server's requests; it knows no way to send them"},
 	{"internal/embedded", []string{"internal/authserver"}, "the in-process registry is given its token server; it reads no deployment"},
 	{"internal/answers", nil, "the schema of the answers is shared by scaffold, deployment and cli"},
 	{"internal/s3probe", nil, "a bucket is tried with settings that are handed in; who reads them from where is not its affair"},
@@ -86,6 +87,7 @@ var owners = []struct {
 	{"github.com/go-jose/", []string{"internal/token", "internal/keys", "internal/scaffold"}, "tokens are signed and keys are written in one place each; scaffold reads the key set back as the registry will"},
 	{"golang.org/x/crypto/bcrypt", []string{"internal/users", "internal/authn", "internal/config"}, "passwords are compared in constant-cost code that is written once"},
 	{"github.com/prometheus/", []string{"internal/metrics"}, "one package knows how counters are shown; the server only counts"},
+	{"go.opentelemetry.io/", []string{"internal/tracing"}, "one package knows how traces are sent"},
 	{"github.com/google/go-containerregistry/", []string{"internal/doctor", "internal/cli"}, "the server speaks the protocol itself; clients belong to tests and diagnostics"},
 }
 

@@ -203,6 +203,8 @@ type Options struct {
 	LogState func() LogState
 	// Recorder receives every decision; nil: none does.
 	Recorder Recorder
+	// Tracer follows token requests; nil: none does.
+	Tracer Tracer
 	// Adopted is called with each state once it is in force; it must not block. Nil: nobody
 	// is told.
 	Adopted func(*State)
@@ -239,6 +241,7 @@ type Server struct {
 	timings    timings
 	conns      connCounts
 	adopted    func(*State)
+	tracer     Tracer
 
 	reloading sync.Mutex // held while a state is built and swapped in
 
@@ -256,7 +259,7 @@ func New(o Options) (*Server, error) {
 	if o.Load == nil {
 		return nil, errors.New("authserver: no Load function")
 	}
-	s := &Server{load: o.Load, log: o.Logger, logState: o.LogState, recorder: o.Recorder, adopted: o.Adopted, now: o.Now, rand: o.Rand}
+	s := &Server{load: o.Load, log: o.Logger, logState: o.LogState, recorder: o.Recorder, adopted: o.Adopted, tracer: o.Tracer, now: o.Now, rand: o.Rand}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -93,6 +93,7 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
 	d := &Decision{Time: begin, RequestID: id, Method: r.Method, Peer: peerOf(r.RemoteAddr), UserAgent: r.UserAgent()}
+	s.beginTrace(r, d)
 	defer func() {
 		if d.Status == 0 { // a panic is on its way
 			d.Status, d.Result, d.Reason = http.StatusInternalServerError, ResultError, "internal error"
@@ -100,6 +101,7 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 		}
 		d.Duration = s.now().Sub(begin)
 		s.timings.note(d.Result, d.Duration)
+		d.endTrace()
 		s.logDecision(r.Context(), d)
 	}()
 	body, ref := s.answer(w, r, st, d)
@@ -136,7 +138,9 @@ func (s *Server) record(ctx context.Context, st *State, d *Decision) *refusal {
 		return nil
 	}
 	d.Duration = s.now().Sub(d.Time)
+	end := d.phase("record")
 	err := rec.Record(ctx, d)
+	end()
 	s.unrecorded.Store(err != nil)
 	if err == nil {
 		return nil
@@ -245,18 +249,24 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 	// A backend may take its time, but not longer than the answer can still be sent.
 	ctx, cancel := context.WithTimeoutCause(r.Context(), st.Listen.withDefaults().WriteTimeout*9/10, errSlowBackend)
 	defer cancel()
+	end := d.phase("authenticate")
 	id, err := s.authenticate(ctx, st, req, st.RealIP.limitedBy(r.Header, d.Peer, addr))
+	end()
 	if err != nil {
 		return nil, authRefusal(ctx, err)
 	}
 	d.Authenticated, d.Account = true, id.Account
 
+	end = d.phase("decide")
 	access, err := s.decide(ctx, st, id, req, addr, d)
+	end()
 	if err != nil {
 		return nil, backendRefusal(ctx, err, "the access could not be decided")
 	}
 	lifetime := st.lifetime(access)
+	end = d.phase("sign")
 	tok, reused, err := s.issue(st, token.Request{Subject: id.Account, Audience: req.service, Access: access, Lifetime: lifetime}, addr)
+	end()
 	if err != nil {
 		return nil, &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "the token could not be signed",
 			reason: "signing the token: " + err.Error()}

@@ -53,6 +53,8 @@ type Decision struct {
 	Lifetime time.Duration
 	// Reused tells that the token was made for an earlier request.
 	Reused bool
+
+	trace Trace // nil: nobody follows the request
 }
 
 // ScopeDecision is what became of one scope.

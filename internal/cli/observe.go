@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"syscall"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/authserver"
 	"github.com/regctl-setup/regctl-setup/internal/config"
 	"github.com/regctl-setup/regctl-setup/internal/metrics"
+	"github.com/regctl-setup/regctl-setup/internal/tracing"
 )
 
 const flagMetricsListen = "metrics-listen"
@@ -47,9 +49,43 @@ type observation struct {
 	// byDefault shows metrics where nobody said anything.
 	byDefault bool
 	log       *slog.Logger
+	tracer    *tracing.Tracer // nil: no traces are asked for
 
 	mu       sync.Mutex
 	listener *metrics.Listener
+}
+
+// observe prepares to show a service. Call close at its end.
+func observe(ctx context.Context, asked config.Metrics, byDefault bool, log *slog.Logger) (*observation, error) {
+	t, err := tracing.New(ctx, tracing.Options{Getenv: os.Getenv, Version: buildVersion().Version, Logger: log})
+	if err != nil {
+		return nil, fail(err, "OTEL_TRACES_EXPORTER=none switches traces off")
+	}
+	if t != nil {
+		log.Info("tracing token requests, as the OTEL_ environment variables ask")
+	}
+	return &observation{asked: asked, byDefault: byDefault, log: log, tracer: t}, nil
+}
+
+// close ends what is shown.
+func (o *observation) close() {
+	o.mu.Lock()
+	l := o.listener
+	o.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
+	if o.tracer != nil {
+		o.tracer.Close()
+	}
+}
+
+// serverTracer is the tracer as the server wants it; nil: none.
+func (o *observation) serverTracer() authserver.Tracer {
+	if o.tracer == nil {
+		return nil
+	}
+	return o.tracer
 }
 
 // addr is where the metrics of a state are shown.
@@ -82,26 +118,28 @@ func (o *observation) adapt(st *authserver.State) {
 	}
 }
 
-// start shows the server's metrics until stop. An address that nobody chose and that is taken
+// start shows the server's metrics. An address that nobody chose and that is taken
 // is no reason not to serve.
-func (o *observation) start(ctx context.Context, srv *authserver.Server, loader *authload.Loader) (stop func(), err error) {
-	reg, err := metrics.Registry(metrics.Source{
-		Stats: srv.Stats, State: srv.State, Programs: loader.ProgramsRunning, Version: buildVersion().Version,
-	})
+func (o *observation) start(ctx context.Context, srv *authserver.Server, loader *authload.Loader) error {
+	src := metrics.Source{Stats: srv.Stats, State: srv.State, Programs: loader.ProgramsRunning, Version: buildVersion().Version}
+	if o.tracer != nil {
+		src.SpansLost = o.tracer.Lost
+	}
+	reg, err := metrics.Registry(src)
 	if err != nil {
-		return nil, fail(err)
+		return fail(err)
 	}
 	l := metrics.NewListener(reg, o.log)
 	st := srv.State()
 	if err := l.Listen(ctx, o.addr(st)); err != nil {
 		hint := "x-regctl-setup: {metrics: {listen: HOST:PORT}} or --metrics-listen chooses another address, and off none"
 		if o.asked.Given || st.MetricsGiven || !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fail(err, hint)
+			return fail(err, hint)
 		}
 		o.log.Warn("no metrics are shown", "error", err, "hint", hint)
 	}
 	o.mu.Lock()
 	o.listener = l
 	o.mu.Unlock()
-	return l.Close, nil
+	return nil
 }

@@ -152,7 +152,7 @@ func (a *app) tokenServer(d *deployment.Deployment, trail *auditTrail, log *slog
 			st.Recorder, err = trail.configure(loader.File(), st.PathPrefix)
 			return st, err
 		},
-		Logger: log, LogState: logState, Adopted: obs.adopted, Now: a.now, Rand: a.rand,
+		Logger: log, LogState: logState, Adopted: obs.adopted, Tracer: obs.serverTracer(), Now: a.now, Rand: a.rand,
 	})
 	if err != nil {
 		var ps config.Problems
@@ -221,18 +221,20 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	defer func() { _ = manager.Close() }()
 	trail := a.newAuditTrail(d, log)
 	defer trail.close()
-	obs := &observation{asked: asked, byDefault: true, log: log}
+	obs, err := observe(ctx, asked, true, log)
+	if err != nil {
+		return err
+	}
+	defer obs.close()
 	srv, loader, err := a.tokenServer(d, trail, log, logState, obs, nil)
 	if err != nil {
 		return err
 	}
 	defer loader.Close()
 	programs.Store(loader)
-	stopObserving, err := obs.start(ctx, srv, loader)
-	if err != nil {
+	if err := obs.start(ctx, srv, loader); err != nil {
 		return err
 	}
-	defer stopObserving()
 	ctx, cancel := context.WithCancel(ctx)
 	status := func() string {
 		f := loader.File()

@@ -177,7 +177,11 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	if trail.inProcess, err = inProcessEvents(a.rand); err != nil {
 		return fail(err)
 	}
-	obs := &observation{asked: asked, log: log}
+	obs, err := observe(ctx, asked, false, log)
+	if err != nil {
+		return err
+	}
+	defer obs.close()
 	tokens, loader, err := a.tokenServer(d, trail, log, logState, obs, func(st *authserver.State) {
 		st.RealIP = authserver.RealIP{} // no proxy stands in front: the peer is the client
 		st.PathPrefix = ""
@@ -186,11 +190,9 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 		return err
 	}
 	defer loader.Close()
-	stopObserving, err := obs.start(ctx, tokens, loader)
-	if err != nil {
+	if err := obs.start(ctx, tokens, loader); err != nil {
 		return err
 	}
-	defer stopObserving()
 	srv, err := embedded.New(embedded.Options{
 		Addr: addr, ConfigPath: d.Path(deployment.RegistryConfig), DataDir: d.Path(deployment.DataDir),
 		TrustBundle: d.Path(deployment.TrustBundle), JWKS: d.Path(deployment.JWKS),
