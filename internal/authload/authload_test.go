@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/regctl-setup/regctl-setup/internal/authload"
 	"github.com/regctl-setup/regctl-setup/internal/config"
+	"github.com/regctl-setup/regctl-setup/internal/token"
 )
 
 func TestLoadErrors(t *testing.T) {
@@ -201,6 +203,32 @@ func BenchmarkServeToken(b *testing.B) {
 	for b.Loop() {
 		if w := do(b, srv, c); w.Code != 200 {
 			b.Fatal(w.Body)
+		}
+	}
+}
+
+// BenchmarkServeFreshToken asks for a token that nobody has asked for, each time.
+func BenchmarkServeFreshToken(b *testing.B) {
+	srv := newServer(b, newFolder(b, house).options(), nil)
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		if w := do(b, srv, call{path: "/auth?service=r&scope=repository:public/" + strconv.Itoa(n) + ":pull", user: basic("alice", "testing")}); w.Code != 200 {
+			b.Fatal(w.Body)
+		}
+	}
+}
+
+// BenchmarkSignToken is the same server's signature alone.
+func BenchmarkSignToken(b *testing.B) {
+	st, _, err := authload.Load(newFolder(b, house).options())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := st.Issuer.Issue(token.Request{Subject: "alice", Audience: "r", Lifetime: time.Minute}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
