@@ -253,6 +253,32 @@ func TestComposeStack(t *testing.T) {
 	}
 }
 
+// statusAndLogs asks what runs, while it runs.
+func statusAndLogs(t *testing.T, e *dockerEngine, s *site, services []string) {
+	r := e.program(t, "-C", s.dir, "status", "--format", "json")
+	got := decode[struct {
+		Healthy  *bool
+		Services []struct{ Name, State, Health string }
+		Unknown  []string
+		Users    int
+		Entries  int
+		TLSDays  *int `json:"tls_certificate_days"`
+		KeyDays  *int `json:"signing_certificate_days"`
+	}](t, r.stdout)
+	if r.status != 0 || got.Healthy == nil || !*got.Healthy || len(got.Services) != len(services) {
+		t.Errorf("status: %v, want %d healthy services", r, len(services))
+	}
+	if got.Users < 3 || got.Entries < 3 || got.TLSDays == nil || got.KeyDays == nil || *got.KeyDays < 3000 || len(got.Unknown) > 0 {
+		t.Errorf("status tells too little: %+v", got)
+	}
+	if r := e.program(t, "-C", s.dir, "logs", "registry"); r.status != 0 || !strings.Contains(r.stdout, "listening on") {
+		t.Errorf("logs registry: %v", r)
+	}
+	if r := e.program(t, "-C", s.dir, "logs", "nosuch"); r.status != 2 || !strings.Contains(r.stderr, "registry") {
+		t.Errorf("logs of a service that is not there: %v, want status 2 and the services' names", r)
+	}
+}
+
 // composeStack tells the story of one deployment, from init to the second up.
 func composeStack(t *testing.T, e *dockerEngine, c combination) {
 	httpPort, httpsPort := freePort(t), freePort(t)
@@ -302,6 +328,8 @@ func composeStack(t *testing.T, e *dockerEngine, c combination) {
 
 	t.Run("a push outlives a restart", func(t *testing.T) { pushThroughRestart(t, e, s) })
 
+	t.Run("status and logs", func(t *testing.T) { statusAndLogs(t, e, s, services) })
+
 	t.Run("a new user is seen without a restart", func(t *testing.T) {
 		late := s.addUser(t, "late")
 		eventually(t, "the token server takes the new user", func() error {
@@ -313,7 +341,15 @@ func composeStack(t *testing.T, e *dockerEngine, c combination) {
 	})
 
 	t.Run("the image outlives the containers", func(t *testing.T) {
-		e.compose(t, s.dir, "down")
+		if r := e.program(t, "-C", s.dir, "down"); r.status != 0 {
+			t.Errorf("down: %v", r)
+		}
+		if r := e.program(t, "-C", s.dir, "down"); r.status != 1 || !strings.Contains(r.stderr, "nothing of this deployment runs") {
+			t.Errorf("down once more: %v, want status 1", r)
+		}
+		if r := e.program(t, "-C", s.dir, "status"); r.status != 1 || !strings.Contains(r.stdout, "not running") {
+			t.Errorf("status of a stopped deployment: %v, want status 1", r)
+		}
 		e.compose(t, s.dir, "up", "-d", "--wait")
 		e.docker(t, "", "rmi", image)
 		e.docker(t, "", "pull", image)
