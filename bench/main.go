@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if s.svg == "" {
 		return nil
 	}
-	return os.WriteFile(s.svg, plot(results), 0o644) //nolint:gosec // a picture
+	return os.WriteFile(s.svg, plot(results), 0o644)
 }
 
 // measure runs everything that the settings ask for.

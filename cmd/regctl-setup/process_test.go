@@ -108,7 +108,7 @@ func start(t *testing.T, set func(*exec.Cmd), args ...string) (*program, *syncBu
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self) //nolint:noctx // it is ended by signals, which is what is tested
+	cmd := exec.Command(self)
 	cmd.Args = append([]string{"regctl-setup"}, args...)
 	cmd.Stderr = &errOut
 	if set != nil {
@@ -202,7 +202,7 @@ func ask(network, addr, url, user, password string) (int, string, error) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		},
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // made for this test
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 	}}
 	res, err := client.Do(req)
 	if err != nil {

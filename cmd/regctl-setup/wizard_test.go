@@ -113,7 +113,7 @@ func (p *terminal) until(want, keys string) {
 // exit waits for the program's end and returns its status.
 func (p *terminal) exit() int {
 	<-p.end
-	_ = p.cmd.Wait() //nolint:errcheck // the status is what is asked for
+	_ = p.cmd.Wait()
 	return p.cmd.ProcessState.ExitCode()
 }
 

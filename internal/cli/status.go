@@ -485,7 +485,7 @@ func (a *app) watchStatus(ctx context.Context, usage bool) error {
 	for {
 		s, err := a.status(ctx, usage)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Ctrl-C is how a watch ends
+			return nil
 		}
 		if err != nil {
 			return err
