@@ -127,7 +127,6 @@ func Load(o Options) (*authserver.State, *config.File, error) {
 	f, problems := config.Parse(o.ConfigPath, data)
 	if f != nil {
 		problems = append(problems, f.Unserved()...)
-		problems = append(problems, notServedYet(f)...)
 	}
 	programs, missing := findPrograms(o, f)
 	problems = append(problems, missing...)
@@ -210,18 +209,6 @@ func fileError(what, path string, err error) error {
 	return fmt.Errorf("%s %s: %w", what, path, err)
 }
 
-// notServedYet reports settings that config knows and this server does not.
-func notServedYet(f *config.File) config.Problems {
-	if f.Extras.RefreshTokens == nil {
-		return nil
-	}
-	pos := f.Position("x-regctl-setup", "refresh_tokens")
-	return config.Problems{{
-		File: pos.File, Line: pos.Line, Column: pos.Column, Code: config.CodeNotServed,
-		Msg: "x-regctl-setup.refresh_tokens is not served by this server", Hint: "remove the setting: clients then log in with their password each time",
-	}}
-}
-
 // build makes the state of a config that is in order.
 func build(o Options, f *config.File, programs map[string]extprog.Program) (*authserver.State, error) {
 	certPath, keyPath := f.SigningPair()
@@ -254,6 +241,10 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 	if err != nil {
 		return nil, err
 	}
+	refreshTokens, err := refreshTokens(o, f, static)
+	if err != nil {
+		return nil, err
+	}
 	x, l := &f.Extras, &f.Extras.Limits
 	st := &authserver.State{
 		Realm:          f.Token.Issuer,
@@ -263,6 +254,7 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 		ReuseTokens:    x.TokenReuse,
 		Policy:         policy,
 		Authenticators: []authn.Authenticator{static},
+		RefreshTokens:  refreshTokens,
 		Services:       x.Services,
 		PathPrefix:     f.Server.PathPrefix,
 		HSTS:           f.Server.HSTS,
@@ -303,6 +295,9 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 		st.Warnings = append(st.Warnings, w.Error())
 	}
 	st.Warnings = append(st.Warnings, issuer.Warnings()...)
+	if text := refreshWarning(o, f); text != "" {
+		st.Warnings = append(st.Warnings, text)
+	}
 	return st, nil
 }
 

@@ -29,7 +29,7 @@ func TestLoadErrors(t *testing.T) {
 			[]string{"auth-server.yml:11:", "nmae", "auth-server.yml:12:", `"ldap_auth"`, `auth-server.yml:13:21: ext_auth.command: the program "/nonexistent/login" does not exist`, "auth-server.yml:14:", "usres"},
 		},
 		"plugin":              {house + "plugin_authn: {plugin_path: x.so}\n", []string{"auth-server.yml:12:1", "plugin_authn"}},
-		"refresh tokens":      {house + "x-regctl-setup: {refresh_tokens: true}\n", []string{"auth-server.yml:12:", "refresh_tokens"}},
+		"refresh tokens":      {house + "x-regctl-setup: {refresh_tokens: {path: /dev/null/no}}\n", []string{"auth-server.yml:12:18", "refresh_tokens", "/dev/null/no"}},
 		"no key":              {strings.Replace(house, `"@KEY@"`, `"/nonexistent/k"`, 1), []string{"signing pair", "/nonexistent/k"}},
 		"key for certificate": {strings.Replace(house, `"@CERT@"`, `"@KEY@"`, 1), []string{"signing pair", "server.key"}},
 		"server pair":         {strings.Replace(house, `{addr: "@ADDR@"}`, `{addr: "@ADDR@", certificate: /nonexistent/c, key: /nonexistent/k}`, 1), []string{"server pair", "/nonexistent/c"}},

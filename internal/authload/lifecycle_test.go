@@ -667,7 +667,7 @@ func TestD4GoodParseThenDeath(t *testing.T) {
 		"passwordless":            r(`{password: "`+testing5+`"}`, "{}"),
 		"not YAML":                "server: [",
 		"empty":                   "",
-		"refresh tokens":          oldRules + "x-regctl-setup: {refresh_tokens: true}\n",
+		"refresh tokens":          oldRules + "x-regctl-setup: {refresh_tokens: {path: /dev/null/no}}\n",
 		"certificate without key": r(`{addr: "@ADDR@"}`, `{addr: "@ADDR@", certificate: "@CERT@"}`),
 	}
 	var log lockedBuffer

@@ -204,6 +204,23 @@ func (s *Static) Recall(account string, password secret.Text) (Identity, bool) {
 	return Identity{}, false
 }
 
+// Standing returns what Authenticate would for the right password, and the hash that it
+// would be compared with, without the "!" of a disabled user. Users without a password have
+// nothing to be right and are [ErrNoSuchUser]. It is for credentials of another kind that
+// shall die with the password.
+func (s *Static) Standing(account string) (Identity, secret.Text, error) {
+	e, known := s.entries[account]
+	switch {
+	case !known || e.passwordless:
+		return Identity{}, secret.Text{}, ErrNoSuchUser
+	case e.disabled:
+		return Identity{}, secret.Text{}, ErrDisabled
+	case s.expired(e):
+		return Identity{}, secret.Text{}, ErrExpired
+	}
+	return e.id, e.hash, nil
+}
+
 // Len is the number of users.
 func (s *Static) Len() int { return len(s.entries) }
 

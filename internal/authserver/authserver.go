@@ -78,6 +78,8 @@ type State struct {
 	// Authenticators are asked in this order. Those behind the first compute no hashes:
 	// the guard lets others in while they are asked.
 	Authenticators []authn.Authenticator
+	// RefreshTokens gives out and knows refresh tokens; nil: there are none.
+	RefreshTokens RefreshTokens
 	// Services are the audiences that tokens are signed for; nil: any.
 	Services []string
 	// PathPrefix stands before the paths of the token endpoint and the page.
@@ -369,6 +371,7 @@ func (s *Server) adopt(st *State) {
 		st.reuse = newTokenCache()
 	}
 	s.state.Store(st)
+	s.sweep(st)
 	for _, path := range singleFileMounts(st.Sources) {
 		s.log.Warn("this file is mounted by itself: when it is replaced outside, as editors and this program do, the mount keeps the old one",
 			"file", printable(path, 1000), "hint", "mount its directory instead; until then restart after each change")

@@ -16,6 +16,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/acl"
 	"github.com/regctl-setup/regctl-setup/internal/authn"
 	"github.com/regctl-setup/regctl-setup/internal/scope"
+	"github.com/regctl-setup/regctl-setup/internal/secret"
 	"github.com/regctl-setup/regctl-setup/internal/token"
 )
 
@@ -119,6 +120,7 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 			ref = failed
 			d.Status, d.Result, d.Reason = ref.status, ResultError, ref.reason
 			d.TokenID, d.Lifetime, d.Reused = "", 0, false
+			s.takeBack(st, d)
 		}
 	}
 	if ref != nil {
@@ -199,6 +201,7 @@ type tokenAnswer struct {
 	expiresIn int64 // seconds
 	issuedAt  time.Time
 	scope     *string // for POST only, as OAuth 2 wants it
+	refresh   secret.Text
 }
 
 // json writes the answer, the token under both names that clients look for. A token is made
@@ -210,6 +213,13 @@ func (a *tokenAnswer) json() []byte {
 	b = strconv.AppendInt(append(b, `","expires_in":`...), a.expiresIn, 10)
 	b = a.issuedAt.UTC().AppendFormat(append(b, `,"issued_at":"`...), time.RFC3339)
 	b = append(b, '"')
+	if !a.refresh.IsZero() {
+		quoted, err := json.Marshal(a.refresh.Reveal())
+		if err != nil {
+			quoted = []byte(`""`)
+		}
+		b = append(append(b, `,"refresh_token":`...), quoted...)
+	}
 	if a.scope != nil {
 		quoted, err := json.Marshal(*a.scope)
 		if err != nil { // a text always has a JSON form
@@ -249,11 +259,20 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 	// A backend may take its time, but not longer than the answer can still be sent.
 	ctx, cancel := context.WithTimeoutCause(r.Context(), st.Listen.withDefaults().WriteTimeout*9/10, errSlowBackend)
 	defer cancel()
+	var id authn.Identity
+	limited := st.RealIP.limitedBy(r.Header, d.Peer, addr)
 	end := d.phase("authenticate")
-	id, err := s.authenticate(ctx, st, req, st.RealIP.limitedBy(r.Header, d.Peer, addr))
+	if req.refresh.IsZero() {
+		id, err = s.authenticate(ctx, st, req, limited)
+	} else {
+		id, err = s.redeem(ctx, st, req, limited, d)
+	}
 	end()
 	if err != nil {
 		return nil, authRefusal(ctx, err)
+	}
+	if req.claimed != "" && req.claimed != id.Account {
+		return nil, malformed("account and user differ")
 	}
 	d.Authenticated, d.Account = true, id.Account
 
@@ -274,7 +293,7 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 	d.TokenID, d.Lifetime, d.Reused = tok.ID, lifetime, reused
 	// As the specification of the token answer has it, the lifetime counts from issued_at,
 	// also when the token was issued a while ago.
-	a := tokenAnswer{raw: tok.Raw, expiresIn: int64(lifetime / time.Second), issuedAt: tok.IssuedAt}
+	a := tokenAnswer{raw: tok.Raw, expiresIn: int64(lifetime / time.Second), issuedAt: tok.IssuedAt, refresh: s.offer(ctx, st, req, d)}
 	if r.Method == http.MethodPost {
 		granted := grantedScopes(d.Scopes)
 		a.scope = &granted

@@ -44,7 +44,8 @@ type Decision struct {
 	Service       string
 	Scopes        []ScopeDecision
 	Result        Result
-	// Reason says why, where Result alone does not.
+	// Reason says why, where Result alone does not, and names the refresh token of the
+	// request by its id.
 	Reason string
 	// Status is the HTTP status.
 	Status int
@@ -55,6 +56,9 @@ type Decision struct {
 	Reused bool
 
 	trace Trace // nil: nobody follows the request
+	// refreshID is the refresh token that was shown or given out; refreshNew tells the latter.
+	refreshID  string
+	refreshNew bool
 }
 
 // ScopeDecision is what became of one scope.

@@ -24,9 +24,15 @@ type tokenRequest struct {
 	anonymous bool
 	account   string
 	password  secret.Text
-	service   string
-	clientID  string
-	scopes    []scope.Scope
+	// refresh is shown in the place of a password; claimed is the account that the client
+	// names beside it, "" being none.
+	refresh secret.Text
+	claimed string
+	// offline asks for a refresh token.
+	offline  bool
+	service  string
+	clientID string
+	scopes   []scope.Scope
 }
 
 // refusal is a request's answer when there is no token in it.
@@ -119,6 +125,8 @@ func parseTokenRequest(method string, header http.Header, rawQuery string, form 
 	for _, account := range slices.Concat(form["account"], query["account"]) {
 		switch {
 		case account == "" || account == req.account:
+		case !req.refresh.IsZero() && (req.claimed == "" || req.claimed == account):
+			req.claimed = account
 		case req.anonymous && !basic:
 			req.presented = account
 			return req, unusable("account named without credentials")
@@ -127,6 +135,7 @@ func parseTokenRequest(method string, header http.Header, rawQuery string, form 
 		}
 	}
 
+	req.offline = first(form["offline_token"], query["offline_token"]) == "true" || first(form["access_type"], query["access_type"]) == "offline"
 	req.service = first(form["service"], query["service"])
 	if !utf8.ValidString(req.service) {
 		return req, malformed("service is not UTF-8")
@@ -181,14 +190,18 @@ func (req *tokenRequest) readFormCredentials(form url.Values) *refusal {
 		}
 	}
 	user, password := first(form["username"]), first(form["password"])
+	refresh, grant := first(form["refresh_token"]), first(form["grant_type"])
 	switch {
+	case grant == "refresh_token" && refresh != "":
+		// Clients send the user name that they know, or none.
+		req.anonymous, req.presented, req.refresh = false, user, secret.New(refresh)
 	case user != "" && password != "":
 		req.setCredentials(user, password)
 	case user != "":
 		req.presented = user
 		return unusable("the password is missing")
-	case first(form["refresh_token"]) != "" || first(form["grant_type"]) == "refresh_token":
-		return unusable("unknown refresh token")
+	case refresh != "" || grant == "refresh_token":
+		return unusable("no refresh token, or one of another grant")
 	}
 	return nil
 }
@@ -201,7 +214,7 @@ func (req *tokenRequest) setCredentials(user, password string) {
 // for some bcrypt implementations and not for others.
 func (req *tokenRequest) checkCredentials(limits Limits) *refusal {
 	switch {
-	case len(req.account) > limits.User:
+	case len(req.account) > limits.User || !req.refresh.IsZero() && len(req.presented) > limits.User:
 		return malformed("the user name is longer than %d bytes", limits.User)
 	case req.password.Len() > limits.Password:
 		return malformed("the password is longer than %d bytes", limits.Password)

@@ -73,7 +73,13 @@ func TestParseTokenRequest(t *testing.T) {
 		{name: "POST, account alone", method: "POST", form: "account=alice", want: "401 without credentials"},
 		{name: "POST, Basic", method: "POST", auth: basicHeader("alice:pw"), form: "service=r", want: "alice"},
 		{name: "POST, Basic stands above the form", method: "POST", auth: basicHeader("alice:pw"), form: "username=bob&password=x", want: "alice"},
-		{name: "POST, refresh token", method: "POST", form: "grant_type=refresh_token&refresh_token=junk", want: "401 refresh token"},
+		{name: "POST, refresh token", method: "POST", form: "grant_type=refresh_token&refresh_token=junk", want: "(refresh)"},
+		{name: "POST, refresh token with an empty name", method: "POST", form: "grant_type=refresh_token&refresh_token=junk&username=&password=", want: "(refresh)"},
+		{name: "POST, refresh token and account", method: "POST", form: "grant_type=refresh_token&refresh_token=junk&account=alice", query: "account=alice", want: "(refresh)"},
+		{name: "POST, refresh token and two accounts", method: "POST", form: "grant_type=refresh_token&refresh_token=junk&account=alice", query: "account=bob", want: "400 differ"},
+		{name: "POST, refresh token and a long name", method: "POST", form: "grant_type=refresh_token&refresh_token=junk&username=" + strings.Repeat("a", 256), want: "400 longer"},
+		{name: "POST, refresh token twice", method: "POST", form: "grant_type=refresh_token&refresh_token=a&refresh_token=b", want: "400 twice"},
+		{name: "POST, password grant beside a refresh token", method: "POST", form: "grant_type=password&username=alice&password=pw&refresh_token=a", want: "alice"},
 		{name: "POST, empty refresh token", method: "POST", form: "grant_type=refresh_token", want: "401 refresh token"},
 		{name: "POST, refresh token of another grant", method: "POST", form: "grant_type=password&refresh_token=junk", want: "401 refresh token"},
 		{name: "POST, NUL", method: "POST", form: "username=alice&password=p%00w", want: "400 NUL"},
@@ -113,6 +119,8 @@ func TestParseTokenRequest(t *testing.T) {
 			got := req.account
 			if req.anonymous {
 				got = "(anonymous)"
+			} else if !req.refresh.IsZero() {
+				got = "(refresh)"
 			}
 			if got != tt.want {
 				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)

@@ -19,8 +19,10 @@ func newTokenCommand(a *app) *cobra.Command {
 	return group("token", "Read, make and use the tokens that the registry asks for",
 		`Read, make and use the tokens that the registry asks for: what one says and why the registry
 takes or refuses it, one as the token server would sign it, and a request with the whole
-way from the challenge to the answer.`,
+way from the challenge to the answer. list and revoke are about refresh tokens, which clients
+hold in the place of a password.`,
 		newTokenInspectCommand(a), newTokenIssueCommand(a), newTokenCurlCommand(a),
+		newTokenListCommand(a), newTokenRevokeCommand(a),
 	)
 }
 

@@ -31,7 +31,7 @@
 //	  limits: {LIMIT: NUMBER | DURATION}    the fields of Limits, in snake case
 //	  expiration: {pull: DURATION, push: DURATION}
 //	  token_reuse: bool                     default true: hand a token out again that would say the same
-//	  refresh_tokens: bool | {lifetime: DURATION}
+//	  refresh_tokens: bool | {lifetime: DURATION, path: FOLDER}
 //	  password_cache: DURATION              default 5m; 0: never
 //	  audit: best-effort | required | off   default best-effort, or a map with mode and the rest (see [Audit])
 //	  metrics: {listen: HOST:PORT | off}    default 127.0.0.1:9101
@@ -304,7 +304,12 @@ type LintIgnore struct {
 // RefreshTokens are the settings of refresh tokens, which are off by default.
 type RefreshTokens struct {
 	Lifetime time.Duration // zero: until revoked
+	// Path is the folder that they are kept in, relative to the deployment.
+	Path string
 }
+
+// DefaultRefreshPath is the folder of refresh tokens where the file names none.
+const DefaultRefreshPath = "state/refresh"
 
 // Limits bound what a request and a client may cost. Sizes are in bytes.
 type Limits struct {

@@ -30,7 +30,7 @@ func Settings() []Setting {
 		{"audit", d.Audit.Mode, "what happens when a decision can't be recorded: best-effort serves and counts, required answers 503, off records nothing"},
 		{"metrics: {listen}", d.Metrics.Listen, "where metrics are shown (HOST:PORT), or off; :9101 in a container"},
 		{"users: {NAME: {expires, robot}}", "", "until when an account is let in; written by user add --expires"},
-		{"refresh_tokens", "false", "not served yet: a config that asks for them is refused"},
+		{"refresh_tokens", "false", "give clients that ask for one (docker login does) a token in the place of the password: true, or {lifetime: 90d, path: state/refresh}; without a lifetime it is good until revoked"},
 		{"lint: {ignore: [RULE]}", "", "lint rules that are switched off"},
 	}
 }

@@ -427,26 +427,27 @@ func (w *walker) refreshTokens(k pair, s subject) {
 	val := w.deref(k.val)
 	if val.Kind == yaml.ScalarNode {
 		if w.boolean(k.val, s) {
-			w.f.Extras.RefreshTokens = &RefreshTokens{}
+			w.f.Extras.RefreshTokens = &RefreshTokens{Path: DefaultRefreshPath}
 		}
 		return
 	}
 	if !w.mapping(val, s, "true, false or a map, as in {lifetime: 90d}", &refreshSection) {
 		return
 	}
-	tokens := &RefreshTokens{}
+	tokens := &RefreshTokens{Path: DefaultRefreshPath}
 	for _, p := range w.pairs(val, s, true, nil) {
-		if p.name != "lifetime" {
+		ps := subject{format: refreshSection.where + "." + p.name}
+		switch {
+		case !refreshSection.has(p.name):
 			w.unknown(p, &refreshSection)
-			continue
-		}
-		ps := subject{format: refreshSection.where + ".lifetime"}
-		if isNull(w.deref(p.val)) {
+		case isNull(w.deref(p.val)):
 			w.problem(p.key, Problem{Code: CodeNullField, Msg: fmt.Sprintf("%s has no value", ps), Hint: "remove the line, or write the value"})
-			continue
-		}
-		if d, ok := w.duration(p.val, ps, time.Minute, maxSeconds*time.Second); ok {
-			tokens.Lifetime = d
+		case p.name == "path":
+			tokens.Path = w.filled(p.val, ps, tokens.Path)
+		default:
+			if d, ok := w.duration(p.val, ps, time.Minute, maxSeconds*time.Second); ok {
+				tokens.Lifetime = d
+			}
 		}
 	}
 	w.f.Extras.RefreshTokens = tokens

@@ -168,7 +168,7 @@ x-regctl-setup:
 	if x.Limits.Scopes != 5 || x.Limits.Body != 1<<20 || x.Limits.ReadTimeout != 20*time.Second || x.Limits.BcryptQueue != 3*time.Second || x.Limits.Header != 32<<10 {
 		t.Errorf("limits = %+v", x.Limits)
 	}
-	if x.PullExpiration != 5*time.Minute || x.PushExpiration != time.Hour || x.RefreshTokens == nil || x.RefreshTokens.Lifetime != 90*24*time.Hour {
+	if x.PullExpiration != 5*time.Minute || x.PushExpiration != time.Hour || x.RefreshTokens == nil || x.RefreshTokens.Lifetime != 90*24*time.Hour || x.RefreshTokens.Path != DefaultRefreshPath {
 		t.Errorf("lifetimes = %v %v %v", x.PullExpiration, x.PushExpiration, x.RefreshTokens)
 	}
 	if len(x.LintIgnore) != 2 || x.LintIgnore[1].Rule != "bad-glob" || x.LintIgnore[1].Reason != "why not" {

@@ -117,7 +117,7 @@ var (
 	lintSection       = section{where: extrasKey + ".lint", keys: []string{"ignore"}}
 	ignoreSection     = section{where: extrasKey + ".lint.ignore", keys: []string{"rule", "reason"}}
 	expirationSection = section{where: extrasKey + ".expiration", keys: []string{"pull", "push"}}
-	refreshSection    = section{where: extrasKey + ".refresh_tokens", keys: []string{"lifetime"}}
+	refreshSection    = section{where: extrasKey + ".refresh_tokens", keys: []string{"lifetime", "path"}, confusions: map[string]string{"expiration": "lifetime", "expires": "lifetime", "dir": "path", "file": "path", "folder": "path"}}
 	auditSection      = section{
 		where: extrasKey + ".audit",
 		keys:  []string{"mode", "path", "fsync", "fsync_interval", "rotate_size", "rotate_age", "keep", "keep_size", "compress", "events"},
