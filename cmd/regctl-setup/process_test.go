@@ -226,7 +226,7 @@ func (p *program) serving(network, addr, scheme string) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("%s does not answer: %d, %v", addr, code, err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // polls, with a deadline
 	}
 }
 
@@ -238,7 +238,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 20 s: %s", what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // polls, with a deadline
 	}
 }
 

@@ -106,7 +106,7 @@ func TestF5WritersAndKills(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatal("a writer writes nothing")
 		}
-		time.Sleep(time.Duration(i%7) * time.Millisecond) // the kills shall hit different moments
+		time.Sleep(time.Duration(i%7) * time.Millisecond) //nolint:forbidigo // the kills shall hit different moments
 		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

@@ -262,9 +262,9 @@ func (e *encoder) gap(g *Gap) {
 	e.text("gap", string(g.Kind), 32)
 	e.number("bytes", g.Bytes)
 	e.text("sha256", g.SHA256, 64)
-	e.number("from_seq", int64(g.From)) //nolint:gosec // lines are counted from 1
-	e.number("to_seq", int64(g.To))     //nolint:gosec // lines are counted from 1
-	e.number("lost", int64(g.Lost))     //nolint:gosec // a counter
+	e.number("from_seq", int64(g.From))
+	e.number("to_seq", int64(g.To))
+	e.number("lost", int64(g.Lost))
 	e.time("since", g.Since)
 }
 

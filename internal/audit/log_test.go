@@ -437,7 +437,7 @@ func TestF4DiskFull(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the log does not recover by itself")
 		}
-		time.Sleep(time.Millisecond) // waits for a state, with a deadline
+		time.Sleep(time.Millisecond) //nolint:forbidigo // waits for a state, with a deadline
 	}
 	appendAll(t, l, login("after"))
 	if got := strings.Join(accounts(t, l.Dir()), " "); got != "before after" {

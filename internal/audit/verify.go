@@ -266,7 +266,7 @@ func (v *verifier) finish(headErr error) {
 		v.find(headFile, 0, 0, "the head is missing or damaged: whether the end of the log was cut off can't be told")
 	case v.foundStored:
 		if v.at.Count > v.stored.Count {
-			rep.Beyond = int(v.at.Count - v.stored.Count) //nolint:gosec // lines of one log
+			rep.Beyond = int(v.at.Count - v.stored.Count)
 		}
 	case v.at.Count < v.stored.Count:
 		v.find(v.name, v.line, v.at.Count, "the log ends at line %d: lines %d to %d were cut off, which the head says were there", v.at.Count, v.at.Count+1, v.stored.Count)

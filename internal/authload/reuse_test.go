@@ -101,7 +101,7 @@ func TestTokenReuse(t *testing.T) {
 		if err := srv.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if fetch(t, srv, base) == fetch(t, srv, base) {
+		if first, again := fetch(t, srv, base), fetch(t, srv, base); first == again {
 			t.Error("switched off, and reused")
 		}
 	})

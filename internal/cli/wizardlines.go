@@ -50,7 +50,7 @@ func (l *lines) ask(ctx context.Context, q wizard.Question) error {
 	value := q.Default
 	switch q.Kind {
 	case wizard.Secret:
-		return l.password(q)
+		return l.password()
 	case wizard.Choice:
 		if err := l.choose(q.Options, &value); err != nil {
 			return err
@@ -111,7 +111,7 @@ func (l *lines) run(field huh.Field) error {
 // plainTheme has no colours and draws nothing.
 func plainTheme(bool) *huh.Styles { return &huh.Styles{} }
 
-func (l *lines) password(q wizard.Question) error {
+func (l *lines) password() error {
 	for {
 		pw, err := l.app.io.Secret("Password, not shown while it is typed: ")
 		if err != nil {
