@@ -158,6 +158,8 @@ type view struct {
 	CaddyKeepsState bool // whether /data holds something that must survive
 	CustomHTTPPort  bool
 
+	// LoginHelp: the token server's page tells how to log in, under the registry's own name.
+	LoginHelp      bool
 	LoginPages     []string // paths of docker_auth's login pages, without the slash
 	LoginSecrets   []string // logins with a secret in secrets/auth
 	LDAPCA         bool
@@ -194,7 +196,7 @@ func bareView(a answers.Answers, m Material) *view {
 	v := &view{
 		A: a, Project: cmp.Or(m.Project, a.ProjectName()), AuthHost: cmp.Or(a.AuthDomain, a.Domain),
 		UID: m.UID, GID: m.GID, Users: m.Users, Teams: a.TeamNames(),
-		BundledAuth: a.Engine == answers.EngineBundled, CACerts: len(m.CACerts) > 0,
+		BundledAuth: a.Engine == answers.EngineBundled, LoginHelp: a.Engine == answers.EngineBundled && !a.TwoDomains(), CACerts: len(m.CACerts) > 0,
 		ACME:           a.TLS == answers.TLSACME || a.TLS == answers.TLSACMEStaging,
 		CustomHTTPPort: a.HTTPPort != answers.DefaultHTTPPort,
 		HTTPSecret:     m.HTTPSecret, AzureSecret: m.AzureSecret,
