@@ -1,7 +1,13 @@
 package doctor_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
@@ -28,6 +35,8 @@ type breakage struct {
 	act func(t *testing.T, dir string)
 	// fixable says that --fix mends it.
 	fixable bool
+	// space is the disk; nil: one with room.
+	space func(string) (free, total uint64, err error)
 }
 
 func compose(old, neu string) edit  { return edit{"docker-compose.yml", old, neu} }
@@ -122,6 +131,41 @@ func breakages() []breakage {
 			write(t, filepath.Join(dir, "conf/keys/server.key"), []byte("no key\n"), 0o600)
 		}},
 		{code: "key-certificate-differ", say: "another deployment's conf/keys/server.key", act: put("conf/keys/server.key", "ecdsa.key", 0o600)},
+		{code: "signing-certificate-expires", say: "a signing certificate that ends in 30 days", act: func(t *testing.T, dir string) {
+			ca, err := keys.GenerateCA(keys.RSA2048, keys.Options{Now: now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pair, err := ca.IssueLeaf(keys.RSA2048, 30*24*time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			signWith(t, dir, pair)
+		}},
+		{code: "rotation-unfinished", say: "keys rotate, and never again", act: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "state/rotation/record.json"), []byte(`{"version":1,"stage":"trusting","old_kid":"A","new_kid":"B","started":"2027-02-27T09:00:00Z","token_lifetime":900,"since":"2027-02-27T09:00:00Z"}`), 0o600)
+		}},
+		{code: "rotation-unfinished", say: "keys rotate, the restart of the token server, and never again", act: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "state/rotation/record.json"), []byte(`{"version":1,"stage":"switched","old_kid":"A","new_kid":"B","started":"2027-02-27T09:00:00Z","token_lifetime":900,"since":"2027-02-27T09:10:00Z","live":"2027-02-27T09:11:00Z"}`), 0o600)
+		}},
+		{code: "authority-unusable", profile: "bundled-ecdsa", say: "the key of another authority in conf/keys/ca.key", act: func(t *testing.T, dir string) {
+			ca := authority(t, dir)
+			put("conf/keys/ca.key", "ecdsa.key", 0o600)(t, dir)
+			bundle := filepath.Join(dir, "conf/trust/bundle.pem")
+			write(t, bundle, append(read(t, bundle), ca.Pair.CertPEM()...), 0o644)
+		}},
+		{code: "authority-unusable", profile: "bundled-ecdsa", say: "conf/keys/ca.pem taken out of conf/trust/bundle.pem", act: func(t *testing.T, dir string) { authority(t, dir) }},
+		{code: "mode-too-open", profile: "bundled-ecdsa", say: "chmod 644 conf/keys/ca.key", act: func(t *testing.T, dir string) {
+			ca := authority(t, dir)
+			write(t, filepath.Join(dir, "conf/trust/bundle.pem"), append(read(t, filepath.Join(dir, "conf/trust/bundle.pem")), ca.Pair.CertPEM()...), 0o644)
+			chmod("conf/keys/ca.key", 0o644)(t, dir)
+		}, fixable: true},
+		{code: "ed25519-in-bundle", profile: "staging-registry2", say: "an Ed25519 certificate in conf/trust/bundle.pem", act: func(t *testing.T, dir string) {
+			bundle := filepath.Join(dir, "conf/trust/bundle.pem")
+			write(t, bundle, append(read(t, bundle), ed25519Certificate(t)...), 0o644)
+		}},
+		{code: "disk-low", say: "a disk with 1 GB left", space: func(string) (uint64, uint64, error) { return 1 << 30, 100 << 30, nil }},
+		{code: "disk-low", say: "a disk that is full", space: func(string) (uint64, uint64, error) { return 0, 100 << 30, nil }},
 		{code: "key-id-not-accepted", edits: []edit{registry("    jwks: /etc/regctl-setup/trust/jwks.json\n", "")}},
 		{code: "key-id-not-accepted", profile: "staging-registry2", edits: []edit{auth("  key: conf/keys/server.key", "  key: conf/keys/server.key\n  disable_legacy_key_id: true")}},
 		{code: "x5c-without-bundle", profile: "bundled-ecdsa", edits: []edit{registry("    rootcertbundle: /etc/regctl-setup/trust/bundle.pem\n", "")}},
@@ -187,6 +231,80 @@ func breakages() []breakage {
 		{code: "acl-test-fails", edits: []edit{{"conf/acl-tests.yml", "cases:\n", "cases:\n  - who: admin\n    deny: [\"push prod/api\"]\n    reason: nobody pushes to production by hand\n"}}},
 		{code: "secret-in-git", say: "git add --force conf/keys/server.key", act: git("add", "--force", "conf/keys/server.key")},
 		{code: "secret-not-ignored", say: "git init, and no line about keys in .gitignore", edits: []edit{{".gitignore", "/conf/keys/*.key\n", ""}}, act: git("status", "--short"), fixable: true},
+	}
+}
+
+// signWith makes a pair the deployment's, on both sides.
+func signWith(t *testing.T, dir string, pair *keys.Pair) {
+	t.Helper()
+	jwks, err := keys.JWKS(pair.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "conf/keys/server.key"), []byte(pair.KeyPEM().Reveal()), 0o600)
+	write(t, filepath.Join(dir, "conf/keys/server.pem"), pair.CertPEM(), 0o644)
+	write(t, filepath.Join(dir, "conf/trust/bundle.pem"), pair.CertPEM(), 0o644)
+	write(t, filepath.Join(dir, "conf/trust/jwks.json"), jwks, 0o644)
+}
+
+// authority puts a new authority beside the signing key, which the registry does not trust.
+func authority(t *testing.T, dir string) *keys.CA {
+	t.Helper()
+	o := keys.Options{Now: now}
+	ca, err := keys.GenerateCA(keys.ECDSAP256, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "conf/keys/ca.key"), []byte(ca.Pair.KeyPEM().Reveal()), 0o600)
+	write(t, filepath.Join(dir, "conf/keys/ca.pem"), ca.Pair.CertPEM(), 0o644)
+	return ca
+}
+
+func ed25519Certificate(t *testing.T) []byte {
+	t.Helper()
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "old server"}, NotBefore: now(), NotAfter: now().AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, pub, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// TestOwnerMismatch: files that belong to somebody else than the user of their service. Only root
+// can give files away.
+func TestOwnerMismatch(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: owners can be changed by root only; run this test as root")
+	}
+	for _, c := range []struct{ file, words string }{
+		{"conf/auth/auth-server.yml", "service auth runs as user"},
+		{"conf/keys/server.key", "service auth runs as user"},
+		{"conf/registry/config.yml", "service registry runs as user"},
+		{"data/registry", "pushes end with 500"},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			t.Parallel()
+			dir := good(t, "localhost")
+			if err := os.Chown(filepath.Join(dir, filepath.FromSlash(c.file)), 4321, 4321); err != nil {
+				t.Fatal(err)
+			}
+			r := doctor.Disk(t.Context(), gather(t, dir))
+			if len(r.Findings) != 1 || r.Findings[0].Code != "owner-mismatch" || !strings.Contains(r.Findings[0].Message, "user 4321") || !strings.Contains(r.Findings[0].Message, c.words) {
+				t.Fatalf("want owner-mismatch alone, with %q:\n%s", c.words, show(r))
+			}
+			// What is advised is: sudo chown UID FILE.
+			if err := os.Chown(filepath.Join(dir, filepath.FromSlash(c.file)), 0, 0); err != nil {
+				t.Fatal(err)
+			}
+			if r := doctor.Disk(t.Context(), gather(t, dir)); len(r.Findings) > 0 {
+				t.Errorf("after the chown:\n%s", show(r))
+			}
+		})
 	}
 }
 
@@ -257,7 +375,11 @@ func TestEachBreakageIsFound(t *testing.T) {
 				t.Skip("modes say nothing here")
 			}
 			dir := b.broken(t)
-			r := doctor.Disk(t.Context(), gather(t, dir))
+			space := b.space
+			if space == nil {
+				space = roomy
+			}
+			r := doctor.Disk(t.Context(), gatherOn(t, dir, space))
 			var codes []string
 			for _, f := range r.Findings {
 				if f.Code == "registry-2-unmaintained" && b.code != f.Code {

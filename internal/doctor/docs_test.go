@@ -40,12 +40,14 @@ var (
 	address = regexp.MustCompile(`(?:127\.0\.0\.1|localhost):\d{4,5}`)
 	seconds = regexp.MustCompile(`\b\d+m\d+s\b`)
 	place   = regexp.MustCompile(`(\.ya?ml|\.env|Caddyfile):\d+(?::\d+)?`)
+	dialled = regexp.MustCompile(`dial tcp \S+: `)
 	line    = regexp.MustCompile(`\blines? \d+\b`)
 )
 
 // steady is an output without what differs from run to run.
 func steady(output string) string {
 	output = line.ReplaceAllString(place.ReplaceAllString(output, "$1:LINE"), "line LINE")
+	output = dialled.ReplaceAllString(output, "")
 	return seconds.ReplaceAllString(address.ReplaceAllString(output, "registry.example.com"), "2m0s")
 }
 

@@ -157,8 +157,8 @@ func btoi(b bool) int {
 func Checks() []Check {
 	return slices.Concat(
 		filesChecks(), composeChecks(), imageChecks(), envChecks(),
-		trustChecks(), signingChecks(), agreementChecks(),
-		registryChecks(), storageChecks(), proxyChecks(), serviceChecks(),
+		trustChecks(), signingChecks(), rotationChecks(), agreementChecks(),
+		registryChecks(), storageChecks(), spaceChecks(), proxyChecks(), serviceChecks(),
 		peopleChecks(), rulesChecks(), gitChecks(),
 		liveChecks(), writeChecks(),
 	)

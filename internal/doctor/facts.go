@@ -33,6 +33,9 @@ type Options struct {
 	Now func() time.Time
 	// Dir is the folder as commands in advice shall name it; "" or "." leaves it out.
 	Dir string
+	// Space says how many bytes are free on the disk of a folder, and how many it has; nil: what
+	// the system says.
+	Space func(dir string) (free, total uint64, err error)
 }
 
 // Facts are what the checks look at: every file of the deployment, read once.
@@ -71,6 +74,8 @@ type Facts struct {
 	caddyfile string // absolute; "" where there is none
 	site      *caddyConfig
 	siteErr   error
+
+	space func(dir string) (free, total uint64, err error)
 }
 
 // service is a service of the compose file.
@@ -103,7 +108,10 @@ func Gather(ctx context.Context, o Options) (*Facts, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	f := &Facts{Deployment: o.Deployment, Now: o.Now(), dir: o.Dir, settings: settings{all: map[string]setting{}}}
+	f := &Facts{Deployment: o.Deployment, Now: o.Now(), dir: o.Dir, settings: settings{all: map[string]setting{}}, space: o.Space}
+	if f.space == nil {
+		f.space = diskSpace
+	}
 	if _, err := os.ReadDir(f.Dir); err != nil {
 		return nil, fmt.Errorf("deployment: %w", err)
 	}

@@ -33,7 +33,7 @@ func (f *Facts) secretFiles() []string {
 			candidates = append(candidates, f.Resolve(key))
 		}
 	}
-	candidates = append(candidates, f.Path(scaffold.PathKey))
+	candidates = append(candidates, f.Path(scaffold.PathKey), f.Path(scaffold.PathCAKey), f.Path(rotationDir+"/old.key"), f.Path(rotationDir+"/new.key"))
 	_ = filepath.WalkDir(f.Path("secrets"), func(path string, d fs.DirEntry, err error) error {
 		// The public half of a TLS pair is no secret, and an unreadable folder is another check's.
 		if err == nil && d.Type().IsRegular() && path != f.Path(scaffold.PathTLSCert) && filepath.Ext(path) != ".lock" {

@@ -167,13 +167,22 @@ func good(t testing.TB, profile string) string {
 	return dir
 }
 
+// roomy is a disk with room, whatever the machine's has.
+func roomy(string) (free, total uint64, err error) { return 1 << 40, 1 << 41, nil }
+
 func gather(t testing.TB, dir string) *doctor.Facts {
+	t.Helper()
+	return gatherOn(t, dir, roomy)
+}
+
+// gatherOn reads a deployment that lies on the disk.
+func gatherOn(t testing.TB, dir string, space func(string) (free, total uint64, err error)) *doctor.Facts {
 	t.Helper()
 	d, err := doctor.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := doctor.Gather(t.Context(), doctor.Options{Deployment: d, Now: now})
+	f, err := doctor.Gather(t.Context(), doctor.Options{Deployment: d, Now: now, Space: space})
 	if err != nil {
 		t.Fatal(err)
 	}

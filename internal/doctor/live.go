@@ -42,6 +42,8 @@ type LiveOptions struct {
 	Now func() time.Time
 	// Progress is told what is being done; nil: nobody is.
 	Progress func(step string)
+	// Lookup finds the addresses of a name; nil: the system's resolver.
+	Lookup func(ctx context.Context, host string) ([]string, error)
 	// LayerSize is that of the layer that is pushed, in bytes; zero: 32 MiB.
 	LayerSize int
 	// Timeout bounds each request but the large ones; zero: five seconds.
@@ -96,6 +98,9 @@ func Live(ctx context.Context, f *Facts, o LiveOptions) (Report, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Second
+	}
+	if o.Lookup == nil {
+		o.Lookup = net.DefaultResolver.LookupHost
 	}
 	p := &prober{Facts: f, o: o, base: base, verified: true, table: map[string]Check{}}
 	for _, c := range Checks() {
@@ -187,7 +192,7 @@ func (p *prober) resolves(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
-	_, err := net.DefaultResolver.LookupHost(ctx, p.base.Hostname())
+	_, err := p.o.Lookup(ctx, p.base.Hostname())
 	var de *net.DNSError
 	switch {
 	case err == nil:

@@ -85,7 +85,7 @@ func start(t *testing.T, dir string, fault func(w http.ResponseWriter, r *http.R
 		fault(w, r, proxy)
 	}))
 	t.Cleanup(front.Close)
-	facts, err := doctor.Gather(t.Context(), doctor.Options{Deployment: d})
+	facts, err := doctor.Gather(t.Context(), doctor.Options{Deployment: d, Space: roomy})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +219,9 @@ func liveBreakages() []liveBreakage {
 		{code: "realm-refused", say: "realm: http://10.0.0.5:5001/auth", fault: header(http.MethodGet, "/v2/", "WWW-Authenticate", func(v string) string {
 			return `Bearer realm="http://127.0.0.1:1/auth",service="localhost"`
 		}), words: "realm-unreachable follows"},
+		{code: "realm-unreachable", say: "realm: http://localhost:1/auth, where nobody listens", fault: header(http.MethodGet, "/v2/", "WWW-Authenticate", func(string) string {
+			return `Bearer realm="http://localhost:1/auth",service="localhost"`
+		}), words: "http://localhost:1 does not answer"},
 		{code: "realm-answers-wrong", say: "the token server is down", fault: when(http.MethodGet, "/auth", status(502, "")), words: "502"},
 		{code: "login-refused", say: "another password", login: true, fault: nil, words: "admin"},
 		{code: "token-refused", say: "the registry still runs with an older conf/trust", on: func(t *testing.T, dir string) {
@@ -329,7 +332,7 @@ func again(t *testing.T, dir string) *doctor.Facts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := doctor.Gather(t.Context(), doctor.Options{Deployment: d})
+	f, err := doctor.Gather(t.Context(), doctor.Options{Deployment: d, Space: roomy})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,6 +394,22 @@ func TestLiveNobody(t *testing.T) {
 	report, err := doctor.Live(t.Context(), gather(t, good(t, "embedded")), doctor.LiveOptions{URL: "http://" + addr})
 	if err != nil || len(report.Findings) != 1 || report.Findings[0].Code != "port-closed" {
 		t.Errorf("a closed port: %v\n%s", err, show(report))
+	}
+	for _, c := range []struct {
+		err      error
+		findings int
+	}{{&net.DNSError{Err: "no such host", IsNotFound: true}, 1}, {&net.DNSError{Err: "server misbehaving", IsTemporary: true}, 0}} {
+		report, err := doctor.Live(t.Context(), gather(t, good(t, "embedded")), doctor.LiveOptions{
+			URL: "https://registry.example.com", Lookup: func(context.Context, string) ([]string, error) { return nil, c.err },
+		})
+		switch {
+		case err != nil || len(report.Findings) != c.findings || len(report.Unknown) != 1-c.findings:
+			t.Errorf("%v: %v, %d findings, %d unknown, want %d and %d", c.err, err, len(report.Findings), len(report.Unknown), c.findings, 1-c.findings)
+		case c.findings == 1 && (report.Findings[0].Code != "name-unresolved" || !strings.Contains(report.Findings[0].Fix.Text, "registry.example.com")):
+			t.Errorf("a name without an address:\n%s", show(report))
+		case c.findings == 0 && report.Unknown[0].Code != "name-unresolved":
+			t.Errorf("a name server that does not answer: %+v", report.Unknown)
+		}
 	}
 	if _, err := doctor.Live(t.Context(), gather(t, good(t, "embedded")), doctor.LiveOptions{URL: "registry"}); err == nil {
 		t.Error("an address without scheme is taken")

@@ -75,7 +75,7 @@ func signingChecks() []Check {
 			Code: "signing-certificate-expires", Severity: Warning,
 			Title: "a signing certificate that is out of date, or soon will be",
 			Why:   "a registry that gets the certificate in the token (x5c) refuses it from that moment on; one that goes by the key's id alone does not look",
-			Mend:  "make a new pair, and let the registry trust both before the switch",
+			Mend:  "regctl-setup keys rotate changes the key while pushes and pulls go on",
 			run: func(p *pass) {
 				for _, c := range p.signing() {
 					cert, _ := p.Auth.SigningPair()
@@ -84,12 +84,12 @@ func signingChecks() []Check {
 					case p.Now.Before(c.NotBefore):
 						p.report(at(p.rel(p.Resolve(cert))), "it is valid from %s on only: is this machine's clock right?", c.NotBefore.Format(time.DateOnly)).mend("date; timedatectl   show and set the clock").Severity = Error
 					case left < 0:
-						f := p.report(at(p.rel(p.Resolve(cert))), "it ended %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("%s", p.newPair())
+						f := p.report(at(p.rel(p.Resolve(cert))), "it ended %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("%s", p.rotate())
 						if p.sendsX5C() {
 							f.Severity = Error
 						}
 					case left < certificateSoon:
-						p.report(at(p.rel(p.Resolve(cert))), "it ends %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("plan a new pair before that day: %s", p.newPair())
+						p.report(at(p.rel(p.Resolve(cert))), "it ends %s, on %s", days(left), c.NotAfter.Format(time.DateOnly)).mend("before that day: %s", p.rotate())
 					}
 				}
 			},

@@ -260,8 +260,12 @@ func (p *prober) push(ctx context.Context, raw string, b blob) bool {
 	return true
 }
 
-func sizeText(n int) string {
-	if n >= 1<<20 {
+// sizeText is a size in bytes for people.
+func sizeText[N int | uint64](n N) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+	case n >= 1<<20:
 		return fmt.Sprintf("%d MB", n>>20)
 	}
 	return fmt.Sprintf("%d bytes", n)
