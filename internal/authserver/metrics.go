@@ -105,7 +105,7 @@ func (t *timings) note(r Result, took time.Duration) {
 			break
 		}
 	}
-	t[at].sum.Add(int64(took))
+	t[at].sum.Add(int64(max(took, 0)))
 	t[at].buckets[bucket].Add(1)
 }
 

@@ -391,9 +391,14 @@ func TestPromtool(t *testing.T) {
 	if err != nil {
 		t.Skip("promtool is not installed")
 	}
-	out, err := exec.CommandContext(t.Context(), promtool, "check", "rules", "../../packaging/monitoring/prometheus-rules.yml").CombinedOutput()
-	if err != nil {
-		t.Errorf("check rules: %v\n%s", err, out)
+	for _, args := range [][]string{
+		{"check", "rules", "../../packaging/monitoring/prometheus-rules.yml"},
+		{"test", "rules", "testdata/alerts_test.yml"},
+		{"check", "rules", dashboardRules(t)},
+	} {
+		if out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
 	}
 	s := serve(t)
 	_, text := scrape(t, s.listener(t))
@@ -402,6 +407,43 @@ func TestPromtool(t *testing.T) {
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("check metrics: %v\n%s", err, out)
 	}
+}
+
+// dashboardRules writes the dashboard's queries into a file of rules, which promtool can judge.
+func dashboardRules(t *testing.T) (path string) {
+	t.Helper()
+	data, err := os.ReadFile("../../packaging/monitoring/grafana-dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	if err := json.Unmarshal(data, &board); err != nil {
+		t.Fatal(err)
+	}
+	type rule struct {
+		Record string `json:"record"`
+		Expr   string `json:"expr"`
+	}
+	var rules []rule
+	for _, p := range board.Panels {
+		for _, q := range p.Targets {
+			expr := strings.NewReplacer("$job", ".*", "$instance", ".*", "$__rate_interval", "1m").Replace(q.Expr)
+			rules = append(rules, rule{fmt.Sprintf("query_%d", len(rules)), expr})
+		}
+	}
+	if len(rules) < 20 {
+		t.Errorf("%d queries on the dashboard: it holds next to nothing", len(rules))
+	}
+	// JSON is YAML, too.
+	text, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, dir, "dashboard.yml", text)
+	return filepath.Join(dir, "dashboard.yml")
 }
 
 func TestListenerMoves(t *testing.T) {
