@@ -35,6 +35,12 @@ type terminal struct {
 func onTerminal(t *testing.T, env []string, args ...string) (*terminal, string) {
 	t.Helper()
 	dir := t.TempDir()
+	return onTerminalIn(t, dir, env, args...), dir
+}
+
+// onTerminalIn starts init in the folder.
+func onTerminalIn(t *testing.T, dir string, env []string, args ...string) *terminal {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	p := &terminal{t: t, more: make(chan struct{}, 1), end: make(chan struct{})}
@@ -67,7 +73,7 @@ func onTerminal(t *testing.T, env []string, args ...string) (*terminal, string) 
 			}
 		}
 	}()
-	return p, dir
+	return p
 }
 
 // escape leaves the terminal's titles: they name the question as a whole, while of the
@@ -223,6 +229,59 @@ func TestWizardWithoutColour(t *testing.T) {
 	}
 	if n := coloured(); n == 0 {
 		t.Error("no colour without NO_COLOR: this test looks for the wrong thing")
+	}
+}
+
+// TestWizardAgain: in a folder that holds a deployment the recorded answers are the defaults,
+// no password is asked for, and what changes is shown and confirmed before it is written.
+func TestWizardAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	made := exec.CommandContext(t.Context(), "regctl-setup", "init", "reg", "--yes", "--key-type", "rsa-2048",
+		"--domain", "10.0.0.7", "--registry", "2", "--team", "backend", "--user", "alice:team=backend")
+	made.Dir = dir
+	if out, err := made.CombinedOutput(); err != nil {
+		t.Fatalf("init --yes: %v\n%s", err, out)
+	}
+	before := answersOf(t, dir)
+	lines := []string{"ACCESSIBLE=1"}
+	through := func(users, last string) *terminal {
+		p := onTerminalIn(t, dir, lines)
+		p.until("Domain [10.0.0.7]:", "\n")
+		p.until("Where does the HTTPS certificate come from?", "\n")
+		p.until("Where are the images kept?", "\n")
+		p.until("2: frozen at 2.8.3, gets no security fixes any more\nEnter a number", "\n")
+		p.until("Which program", "\n")
+		p.until("without a login?", "\n")
+		p.until("Teams [backend]:", "\n")
+		p.until("Users [alice:team=backend]:", users+"\n")
+		p.until(last, "\n")
+		return p
+	}
+
+	p := through("", "Nothing changes in reg.")
+	if status := p.exit(); status != 0 || !strings.Contains(p.raw(), "nothing to do") {
+		t.Errorf("nothing changed: exit status %d:\n%s", status, p.raw())
+	}
+	p = through("alice:team=backend bob", "Go on: what changes is shown once more")
+	p.until("Make these changes in reg?", "n\n")
+	if status := p.exit(); status != 1 || answersOf(t, dir) != before {
+		t.Errorf("refused: exit status %d, want 1; answers:\n%s", status, answersOf(t, dir))
+	}
+	p = through("alice:team=backend bob", "Go on: what changes is shown once more")
+	p.until("Make these changes in reg?", "y\n")
+	if status := p.exit(); status != 0 || !strings.Contains(answersOf(t, dir), "name: bob") {
+		t.Errorf("exit status %d:\n%s", status, p.raw())
+	}
+	if out := p.raw(); strings.Contains(out, "Whose passwords?") || !strings.Contains(out, "each password is shown this once") {
+		t.Errorf("the new account's password is asked for, or not shown:\n%s", out)
+	}
+
+	// A flag is an answer: nothing else is asked.
+	p = onTerminalIn(t, dir, lines, "--expiration", "30m")
+	p.until("Make these changes in reg?", "y\n")
+	if status := p.exit(); status != 0 || strings.Contains(p.raw(), "Domain [") {
+		t.Errorf("with a flag: exit status %d:\n%s", status, p.raw())
 	}
 }
 

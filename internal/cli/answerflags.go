@@ -62,6 +62,27 @@ func (af *answerFlags) given(c *cobra.Command) []string {
 	return out
 }
 
+// again returns the answers of the command line as flags that give them once more.
+func (af *answerFlags) again(c *cobra.Command) []string {
+	var out []string
+	if af.file != "" {
+		out = append(out, "--answers="+af.file)
+	}
+	for _, field := range answers.Fields() {
+		switch {
+		case !flagSet(c.Flags(), field.Flag):
+		case field.Kind == answers.KindList && !af.skip[field.Flag]:
+			values, _ := c.Flags().GetStringArray(field.Flag)
+			for _, v := range values {
+				out = append(out, "--"+field.Flag+"="+v)
+			}
+		default:
+			out = append(out, "--"+field.Flag+"="+c.Flags().Lookup(field.Flag).Value.String())
+		}
+	}
+	return out
+}
+
 // read is collect with the answers checked as a whole. All problems are reported at once.
 func (af *answerFlags) read(a *app, c *cobra.Command) (answers.Answers, error) {
 	return af.readOver(a, c, answers.Defaults(), false)

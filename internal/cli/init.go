@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
+	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/scaffold"
 )
 
@@ -158,6 +159,7 @@ func (a *app) confirmAnswers(dir string, ans answers.Answers) error {
 func (a *app) nextAfterInit(dir string, r answers.Answers) {
 	a.note("")
 	a.note("Wrote the deployment to %s. Next:", dir)
+	dir = doctor.ShellWord(dir)
 	if r.Runtime == answers.RuntimeEmbedded {
 		a.note("  regctl-setup up %s", dir)
 		return

@@ -27,6 +27,8 @@ type kept struct {
 	authBad bool                     // there, and with problems
 	secrets scaffold.RegistrySecrets // of the registry
 	cache   scaffold.RegistrySecrets // of the pull-through cache
+
+	warnings []error // what had to be made anew
 }
 
 func (k *kept) text(path string) secret.Text { return secret.New(string(k.disk.Files[path].Data)) }
@@ -186,7 +188,7 @@ func (a *app) rerunMaterial(k *kept, ans answers.Answers, said func(string) bool
 	if err := a.restoreSecrets(k, r, &m); err != nil {
 		return m, nil, err
 	}
-	if err := a.restoreKeys(ans, &m); err != nil {
+	if err := a.restoreKeys(k, ans, &m); err != nil {
 		return m, nil, err
 	}
 	if err := engineImage(k, r, &m); err != nil {
@@ -220,7 +222,7 @@ func (a *app) restoreSecrets(k *kept, r answers.Answers, m *scaffold.Material) e
 }
 
 // restoreKeys makes what is missing of the signing pair and what the registry trusts.
-func (a *app) restoreKeys(ans answers.Answers, m *scaffold.Material) error {
+func (a *app) restoreKeys(k *kept, ans answers.Answers, m *scaffold.Material) error {
 	if m.AuthKeyPEM.IsZero() {
 		keyType, err := keys.ParseType(ans.KeyType)
 		if err != nil {
@@ -230,7 +232,7 @@ func (a *app) restoreKeys(ans answers.Answers, m *scaffold.Material) error {
 		if err != nil {
 			return fail(err)
 		}
-		a.note("warning: %s is gone: a new signing key is made; restart auth and registry, tokens that are out end with it", scaffold.PathKey)
+		k.warnings = append(k.warnings, fmt.Errorf("%s is gone: a new signing key is made; restart auth and registry, tokens that are out end with it", scaffold.PathKey))
 		m.AuthKeyPEM, m.CertPEM, m.Bundle, m.JWKS = pair.KeyPEM(), pair.CertPEM(), nil, nil
 	}
 	if len(m.CertPEM) == 0 {

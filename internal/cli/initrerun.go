@@ -17,8 +17,10 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/answers"
 	"github.com/regctl-setup/regctl-setup/internal/config"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
+	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/safefile"
 	"github.com/regctl-setup/regctl-setup/internal/scaffold"
+	"github.com/regctl-setup/regctl-setup/internal/wizard"
 )
 
 // rerunFlags are the flags of init that matter for a folder that is there.
@@ -63,15 +65,39 @@ type rerun struct {
 	plan     *scaffold.Rerun
 	accounts []account
 	access   analysis.Changes
+	command  string  // that plans the same again
+	warnings []error // to be shown before anything is written
+}
+
+// answerSource is where the answers of a second run come from.
+type answerSource struct {
+	over func(base answers.Answers) (answers.Answers, error) // laid over the recorded ones
+	args []string                                            // the command line's answers, as flags
+	said func(flag string) bool                              // whether a flag was answered now
 }
 
 // initAgain plans what the answers change in a deployment that is there, and writes it
-// unless the flags ask only to see it.
+// unless the flags ask only to see it. On a terminal, without a flag, it asks.
 func (a *app) initAgain(cmd *cobra.Command, dir string, af *answerFlags, rf *rerunFlags) error {
 	ctx := cmd.Context()
-	r, err := a.planAgain(cmd, dir, af, rf, false)
+	from := answerSource{
+		over: func(base answers.Answers) (answers.Answers, error) { return af.readOver(a, cmd, base, true) },
+		args: af.again(cmd),
+		said: func(flag string) bool { return af.said[flag] },
+	}
+	if !a.yes && !a.json() && !rf.preview() && !rf.force && a.io.CanPrompt() && len(af.given(cmd)) == 0 && !flagSet(cmd.Flags(), flagEngine) {
+		asked, err := a.askAgain(cmd, dir, af)
+		if err != nil {
+			return err
+		}
+		from = asked
+	}
+	r, err := a.planAgain(ctx, dir, from, rf.force, false)
 	if err != nil {
 		return err
+	}
+	for _, w := range r.warnings {
+		a.note("warning: %v", w)
 	}
 	if err := a.accessOf(ctx, dir, r); err != nil {
 		return err
@@ -97,7 +123,7 @@ func (a *app) initAgain(cmd *cobra.Command, dir string, af *answerFlags, rf *rer
 	defer lock.Release() //nolint:errcheck // it goes with the process
 	for tries := 3; ; tries-- {
 		// Again, now that nobody else runs init here, and with passwords.
-		if r, err = a.planAgain(cmd, dir, af, rf, true); err != nil {
+		if r, err = a.planAgain(ctx, dir, from, rf.force, true); err != nil {
 			return err
 		}
 		if !r.plan.Pending() {
@@ -118,6 +144,78 @@ func (a *app) initAgain(cmd *cobra.Command, dir string, af *answerFlags, rf *rer
 		}
 	}
 	return a.doneAgain(dir, r, true)
+}
+
+// askAgain runs the wizard over the recorded answers of a deployment. What it changes is
+// shown once more, and confirmed, by the caller.
+func (a *app) askAgain(cmd *cobra.Command, dir string, af *answerFlags) (answerSource, error) {
+	k, err := a.readKept(dir)
+	if err != nil {
+		return answerSource{}, err
+	}
+	ans, refused, err := af.collect(a, cmd, k.base, true)
+	if err != nil {
+		return answerSource{}, err
+	}
+	if len(refused) > 0 {
+		return answerSource{}, answersError(refused)
+	}
+	said := af.answered()
+	source := func(asked answers.Answers) answerSource {
+		return answerSource{
+			over: func(base answers.Answers) (answers.Answers, error) {
+				if string(base.Marshal()) != string(k.base.Marshal()) {
+					return base, refuse(fmt.Errorf("%s was changed by somebody else while the questions were asked; nothing written", scaffold.PathAnswers),
+						"run init again: it asks with the answers that are there now")
+				}
+				return asked, nil
+			},
+			said: func(flag string) bool { return said[flag] },
+		}
+	}
+	start := wizard.Start{Answers: ans, Fixed: said, Existing: true, Accounts: k.accounts()}
+	ans, _, err = a.runWizard(cmd.Context(), dir, start, func(ans answers.Answers) ([]plannedFile, error) {
+		r, err := a.planAgain(cmd.Context(), dir, source(ans), false, false)
+		if err != nil {
+			return nil, err
+		}
+		return r.plannedFiles(), nil
+	})
+	return source(ans), err
+}
+
+// accounts lists those for which no password is made: they are there, or were removed by
+// hand.
+func (k *kept) accounts() []string {
+	if k.auth == nil && !k.authBad {
+		return nil // all are made again
+	}
+	var out []string
+	for _, u := range k.was.Accounts() {
+		out = append(out, u.Name)
+	}
+	if k.auth != nil {
+		for _, u := range k.auth.Users {
+			out = append(out, u.Name)
+		}
+	}
+	return out
+}
+
+// plannedFiles lists what is not simply unchanged, for the wizard's summary.
+func (r *rerun) plannedFiles() []plannedFile {
+	var out []plannedFile
+	for _, i := range r.plan.Items {
+		state := string(i.Status)
+		switch {
+		case i.Status == scaffold.Unchanged || strings.HasSuffix(i.Path, "/"):
+			continue
+		case !i.Write:
+			state = "kept"
+		}
+		out = append(out, plannedFile{Path: i.Path, Mode: i.Mode(), State: state})
+	}
+	return out
 }
 
 // lockInit keeps two runs of init from planning against each other.
@@ -184,12 +282,12 @@ func (a *app) readKept(dir string) (*kept, error) {
 
 // planAgain works out what is to be done. Passwords are made only where they will be
 // written.
-func (a *app) planAgain(cmd *cobra.Command, dir string, af *answerFlags, rf *rerunFlags, write bool) (*rerun, error) {
+func (a *app) planAgain(ctx context.Context, dir string, from answerSource, force, write bool) (*rerun, error) {
 	k, err := a.readKept(dir)
 	if err != nil {
 		return nil, err
 	}
-	ans, err := af.readOver(a, cmd, k.base, true)
+	ans, err := from.over(k.base)
 	if err != nil {
 		return nil, err
 	}
@@ -200,13 +298,16 @@ func (a *app) planAgain(cmd *cobra.Command, dir string, af *answerFlags, rf *rer
 	if err := foldersOf(dir, ans, &k.disk); err != nil {
 		return nil, err
 	}
-	m, accounts, err := a.rerunMaterial(k, ans, func(flag string) bool { return af.said[flag] }, write)
+	m, accounts, err := a.rerunMaterial(k, ans, from.said, write)
 	if err != nil {
 		return nil, err
 	}
-	r := &rerun{kept: k, ans: ans, accounts: accounts}
+	r := &rerun{kept: k, ans: ans, accounts: accounts, command: commandLine(append([]string{"regctl-setup", "init", dir}, from.args...))}
+	if write {
+		r.command = commandLine([]string{"regctl-setup", "init", dir}) // the answers are recorded then
+	}
 	r.plan, err = scaffold.PlanRerun(scaffold.RerunInput{
-		Disk: k.disk, Record: k.record, Old: k.was, New: ans, OldMaterial: k.former(), Material: m, Force: rf.force, Now: a.now(),
+		Disk: k.disk, Record: k.record, Old: k.was, New: ans, OldMaterial: k.former(), Material: m, Force: force, Now: a.now(),
 	})
 	var ps answers.Problems
 	var cps config.Problems
@@ -218,18 +319,14 @@ func (a *app) planAgain(cmd *cobra.Command, dir string, af *answerFlags, rf *rer
 	case err != nil:
 		return nil, fail(err)
 	}
-	warnings, err := r.plan.Check(cmd.Context())
+	warnings, err := r.plan.Check(ctx)
 	if err != nil {
 		return nil, refuse(err, "nothing was written; files that were changed by hand are kept and no longer fit the answers",
 			"mend them by hand, or --force replaces them and keeps a backup beside each")
 	}
-	if !write {
-		for _, w := range warnings {
-			a.note("warning: %v", w)
-		}
-		for _, w := range ans.Warnings() {
-			a.note("warning: %v", w)
-		}
+	r.warnings = append(k.warnings, warnings...)
+	for _, w := range ans.Warnings() {
+		r.warnings = append(r.warnings, w)
 	}
 	return r, r.ownerFits(m.UID)
 }
@@ -327,11 +424,20 @@ func (a *app) showAgain(dir string, r *rerun, rf *rerunFlags) error {
 	return no()
 }
 
+// commandLine joins words so that a POSIX shell reads them as they are.
+func commandLine(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = doctor.ShellWord(w)
+	}
+	return strings.Join(quoted, " ")
+}
+
 // noteHandEdits names the files that are kept as a person made them.
 func (a *app) noteHandEdits(r *rerun) {
 	for _, i := range r.plan.Items {
 		if (i.Status == scaffold.Edited || i.Status == scaffold.Both) && !i.Write {
-			a.note("%s: %s (--diff --force shows the difference to what would be generated)", i.Path, i.Note)
+			a.note("%s: %s (%s --diff --force shows the difference to what would be generated)", i.Path, i.Note, r.command)
 		}
 	}
 }
@@ -355,9 +461,18 @@ func (a *app) printItems(r *rerun) {
 	a.out("%d files unchanged", same)
 }
 
+// notes are the plan's, with the command lines as they are to be typed.
+func (r *rerun) notes() []string {
+	out := []string{}
+	for _, n := range r.plan.Notes {
+		out = append(out, strings.ReplaceAll(n, scaffold.InitCommand, r.command))
+	}
+	return out
+}
+
 // tellAgain prints what the list can't say.
 func (a *app) tellAgain(r *rerun) {
-	for _, n := range r.plan.Notes {
+	for _, n := range r.notes() {
 		a.note("note: %s", n)
 	}
 	if r.plan.Auth != nil && r.plan.NewAuth != r.plan.Auth {
@@ -404,7 +519,7 @@ func (a *app) doneAgain(dir string, r *rerun, written bool) error {
 	if next := r.next(); len(next) > 0 {
 		a.note("To make it live:")
 		for _, line := range next {
-			a.note("  %s", strings.ReplaceAll(line, "DIR", dir))
+			a.note("  %s", strings.ReplaceAll(line, "DIR", doctor.ShellWord(dir)))
 		}
 	}
 	return nil
@@ -485,7 +600,7 @@ func (a *app) printAgainJSON(dir string, r *rerun, written bool, diff string) er
 		Diff     string      `json:"diff,omitempty"`
 	}{
 		Dir: absPath(dir), Registry: r.ans.Resolve().Host(), Realm: r.ans.Resolve().Realm(), Changed: r.plan.Pending(), Written: written,
-		Files: []itemJSON{}, Notes: append([]string{}, r.plan.Notes...), Gains: []grantJSON{}, Losses: []grantJSON{},
+		Files: []itemJSON{}, Notes: r.notes(), Gains: []grantJSON{}, Losses: []grantJSON{},
 		Accounts: []account{}, Next: []string{}, Diff: diff,
 	}
 	for _, i := range r.plan.Items {
@@ -502,7 +617,7 @@ func (a *app) printAgainJSON(dir string, r *rerun, written bool, diff string) er
 	if written {
 		out.Accounts = append(out.Accounts, r.accounts...)
 		for _, line := range r.next() {
-			out.Next = append(out.Next, strings.ReplaceAll(line, "DIR", dir))
+			out.Next = append(out.Next, strings.ReplaceAll(line, "DIR", doctor.ShellWord(dir)))
 		}
 	}
 	return a.printJSON(out)

@@ -46,6 +46,9 @@ func (a *app) runWizard(ctx context.Context, dir string, start wizard.Start, fil
 		start.Host, _ = os.Hostname() // only a suggestion
 	}
 	start.Check = checkHere
+	if start.Existing {
+		start.Check = checkChanged(start.Answers)
+	}
 	start.CheckPassword = func(pw secret.Text) error { return users.CheckPassword(pw, users.PasswordPolicy{}) }
 	iv := &interview{dir: dir, session: wizard.New(start), files: files, host: hostcheck.System(), there: start.Existing}
 	ask := a.askOnScreen
@@ -85,6 +88,19 @@ func checkHere(flag, value string) error {
 		return fmt.Errorf("%q is a folder; expected a file", value)
 	}
 	return nil
+}
+
+// checkChanged is checkHere of a deployment that is there: what its answers name already
+// was copied into it, and need not be there any more.
+func checkChanged(was answers.Answers) func(flag, value string) error {
+	return func(flag, value string) error {
+		for _, f := range answers.Fields() {
+			if f.Flag == flag && f.Text(&was) == value {
+				return nil
+			}
+		}
+		return checkHere(flag, value)
+	}
 }
 
 // probeKey names what the notes about the host depend on.
@@ -200,6 +216,7 @@ type verdict struct {
 	warnings []string
 	problems []string
 	files    []plannedFile
+	same     bool // the deployment is as the answers say
 }
 
 // sum works the summary out. notes are those of the probes.
@@ -229,7 +246,7 @@ func (iv *interview) sum(notes []string) verdict {
 		v.problems = append(v.problems, strings.Split(err.Error(), "\n")...)
 		return v
 	}
-	v.files = files
+	v.files, v.same = files, len(files) == 0
 	return v
 }
 
@@ -243,8 +260,15 @@ func (iv *interview) menu() []wizard.Option {
 }
 
 func (iv *interview) choices(v verdict) []wizard.Option {
+	write := "Write the files"
+	switch {
+	case v.same:
+		write = "Done: there is nothing to write"
+	case iv.there:
+		write = "Go on: what changes is shown once more before it is written"
+	}
 	out := []wizard.Option{
-		{Value: chooseWrite, Label: "Write the files"},
+		{Value: chooseWrite, Label: write},
 		{Value: chooseChange, Label: "Change an answer, or see more settings"},
 		{Value: chooseLeave, Label: "Leave; nothing is written"},
 	}

@@ -164,6 +164,9 @@ func (l *lines) summary(ctx context.Context) (done bool, err error) {
 	for _, p := range v.problems {
 		l.app.note("problem: %s", p)
 	}
+	if v.same {
+		l.app.note("Nothing changes in %s.", l.iv.where())
+	}
 	if len(v.files) > 0 {
 		l.app.note("Files in %s:", l.iv.where())
 	}

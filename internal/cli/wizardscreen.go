@@ -461,6 +461,9 @@ func (m *screen) summary(w int) []string {
 		}
 		out = append(out, wrapped("! "+n, w, styleHeed)...)
 	}
+	if m.sum.same {
+		out = append(out, "", fmt.Sprintf("Nothing changes in %s.", m.iv.where()))
+	}
 	if len(m.sum.files) > 0 {
 		out = append(out, "", fmt.Sprintf("Files in %s%s:", m.iv.where(), commonState(m.sum.files)))
 		out = append(out, fileColumns(m.sum.files, w)...)

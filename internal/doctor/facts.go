@@ -442,7 +442,7 @@ func (f *Facts) cmd(args string) string {
 	if f.dir == "" || f.dir == "." {
 		return "regctl-setup " + args
 	}
-	return "regctl-setup -C " + shellWord(f.dir) + " " + args
+	return "regctl-setup -C " + ShellWord(f.dir) + " " + args
 }
 
 // dockerCompose is a docker compose command on the deployment, for advice.
@@ -450,7 +450,7 @@ func (f *Facts) dockerCompose(args string) string {
 	if f.dir == "" || f.dir == "." {
 		return "docker compose " + args
 	}
-	return "docker compose --project-directory " + shellWord(f.dir) + " " + args
+	return "docker compose --project-directory " + ShellWord(f.dir) + " " + args
 }
 
 // restart is how a service takes its changed files, in the deployment's runtime.
@@ -493,13 +493,14 @@ func (f *Facts) newPair() string {
 // shown is a file as commands in advice name it: relative to where the person stands.
 func (f *Facts) shown(rel string) string {
 	if f.dir == "" || f.dir == "." {
-		return shellWord(rel)
+		return ShellWord(rel)
 	}
-	return shellWord(filepath.Join(f.dir, filepath.FromSlash(rel)))
+	return ShellWord(filepath.Join(f.dir, filepath.FromSlash(rel)))
 }
 
-// shellWord quotes a word for a POSIX shell where it needs it.
-func shellWord(s string) string {
+// ShellWord quotes a word for a POSIX shell where it needs it, so that a command line in a
+// hint can be typed as it stands.
+func ShellWord(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-") == "" {
 		return s
 	}

@@ -579,7 +579,7 @@ func (p *prober) logsIn(ctx context.Context) bool {
 		return false
 	case status == http.StatusUnauthorized:
 		p.find("login-refused", "the token server refuses %q with this password", p.o.Account).
-			mend("%s   compares it with the config; %s   sets a new one", p.cmd("user verify "+shellWord(p.o.Account)), p.cmd("user passwd "+shellWord(p.o.Account)))
+			mend("%s   compares it with the config; %s   sets a new one", p.cmd("user verify "+ShellWord(p.o.Account)), p.cmd("user passwd "+ShellWord(p.o.Account)))
 		return true
 	case status != http.StatusOK:
 		p.find("login-refused", "the token server answers %d to %q", status, p.o.Account).mend("%s   shows why", p.logsCommand("auth"))

@@ -31,7 +31,7 @@ func peopleChecks() []Check {
 						continue
 					}
 					p.report(u.Pos, "%q expires %s, on %s", u.Name, days(left), u.Expires.Format(time.DateOnly)).
-						mend("change expires under x-regctl-setup.users in %s, or: %s", p.Auth.Path, p.cmd("user remove "+shellWord(u.Name)))
+						mend("change expires under x-regctl-setup.users in %s, or: %s", p.Auth.Path, p.cmd("user remove "+ShellWord(u.Name)))
 				}
 			},
 		},
@@ -46,7 +46,7 @@ func peopleChecks() []Check {
 				}
 				for i := range p.Auth.Users {
 					if u := &p.Auth.Users[i]; !u.Expires.IsZero() && !u.Disabled && !u.Expires.After(p.Now) {
-						p.report(u.Pos, "%q expired on %s, and docker_auth still lets it in", u.Name, u.Expires.Format(time.DateOnly)).mend("%s", p.cmd("user disable "+shellWord(u.Name)))
+						p.report(u.Pos, "%q expired on %s, and docker_auth still lets it in", u.Name, u.Expires.Format(time.DateOnly)).mend("%s", p.cmd("user disable "+ShellWord(u.Name)))
 					}
 				}
 			},

@@ -50,6 +50,9 @@ type Item struct {
 	mode fs.FileMode
 }
 
+// Mode is the mode that the file is written with, or has; 0 for a folder.
+func (i Item) Mode() fs.FileMode { return i.mode }
+
 // Disk is a deployment's folder as [Rerun] sees it.
 type Disk struct {
 	Files   map[string]Existing // of Known, those that are there
@@ -71,7 +74,7 @@ type RerunInput struct {
 // Rerun is the plan of a second run; see [PlanRerun].
 type Rerun struct {
 	Items []Item   // by path
-	Notes []string // what a person should know, a sentence each
+	Notes []string // what a person should know, a sentence each, with InitCommand in it
 	// Auth and NewAuth are the auth config before and after; nil when it can't be read, or
 	// is not there.
 	Auth, NewAuth *config.File
@@ -83,6 +86,10 @@ type Rerun struct {
 	disk    Disk
 	checked bool
 }
+
+// InitCommand stands in notes for the command line of the run that they are about, which
+// only the caller knows.
+const InitCommand = "regctl-setup init DIR"
 
 // backupsKept is how many backups of one file are kept.
 const backupsKept = 5
@@ -268,7 +275,8 @@ func (r *rerunner) template(i *Item, kind fileKind) {
 	case i.Status == Both && kind == kindCases:
 		r.note("%s was changed by hand and stays; the answers change what the rules allow, so run regctl-setup acl test", i.Path)
 	case i.Status == Both:
-		r.note("%s does not get what the new answers change, because it was changed by hand; init --diff --force shows what is missing", i.Path)
+		r.note("%s was changed by hand and is kept: it does not get what the answers change. To see what it lacks: %s --diff --force. Put it in by hand, or: %s --force, which takes the generated file and keeps yours beside it",
+			i.Path, InitCommand, InitCommand)
 	}
 }
 
@@ -342,7 +350,7 @@ func (r *rerunner) unused(planned map[string]bool) {
 		if sum := r.generatedSum(p); sum != "" {
 			r.sums[p] = sum
 		}
-		r.add(Item{Path: p, Status: Unused, Old: disk.Data, New: disk.Data, Secret: kindOf(p) == kindSecret, Note: "no longer used: left"})
+		r.add(Item{Path: p, Status: Unused, Old: disk.Data, New: disk.Data, mode: disk.Mode.Perm(), Secret: kindOf(p) == kindSecret, Note: "no longer used: left"})
 	}
 }
 

@@ -493,7 +493,8 @@ func (s *Session) passwordSteps() []step {
 		id: "passwords", section: SectionAccess, label: "Passwords", essential: true, kind: Choice,
 		title:   "Whose passwords?",
 		explain: "For " + strings.Join(names, ", ") + ".",
-		when:    func(s *Session) bool { return len(names) > 0 },
+		// In a deployment that is there, passwords are made up when the change is written.
+		when: func(s *Session) bool { return len(names) > 0 && !s.start.Existing },
 		choices: func(*Session) []Option {
 			return []Option{{"generated", "made up: long random ones, shown once at the end"}, {"typed", "typed: I'll type each one twice"}}
 		},
@@ -512,7 +513,7 @@ func (s *Session) passwordSteps() []step {
 			id: "password:" + name, section: SectionAccess, label: "Password of " + name, essential: true, kind: Secret, optional: true,
 			title:   "Password of " + name,
 			explain: "Empty: a random one is made up and shown at the end.",
-			when:    func(s *Session) bool { return s.typed },
+			when:    func(s *Session) bool { return s.typed && !s.start.Existing },
 			get:     func(*Session) string { return "" },
 			set:     keep,
 			store: func(s *Session, text string) {
