@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
@@ -83,10 +84,15 @@ func (s *IO) Secret(prompt string) (secret.Text, error) {
 	if err != nil {
 		return secret.Text{}, fmt.Errorf("read the password: %w", err)
 	}
-	_, _ = fmt.Fprint(s.ErrOut, prompt)
 	var b []byte
 	err = untilInterrupted(func() (err error) {
+		prompted := make(chan struct{})
+		go func() {
+			defer close(prompted)
+			s.promptWithoutEcho(prompt, was)
+		}()
 		b, err = term.ReadPassword(s.inFd)
+		<-prompted
 		return err
 	})
 	if errors.Is(err, ErrInterrupted) {
@@ -97,6 +103,18 @@ func (s *IO) Secret(prompt string) (secret.Text, error) {
 		return secret.Text{}, fmt.Errorf("read the password: %w", err)
 	}
 	return secret.New(string(b)), nil
+}
+
+// promptWithoutEcho prints the prompt once the terminal is no longer as it was: whoever
+// types, or pastes, as soon as the prompt stands there must not see the password.
+func (s *IO) promptWithoutEcho(prompt string, was *term.State) {
+	for range 200 { // a terminal that had no echo before stays as it is
+		if now, err := term.GetState(s.inFd); err != nil || *now != *was {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	_, _ = fmt.Fprint(s.ErrOut, prompt)
 }
 
 // untilInterrupted runs read, which waits for a person, and returns [ErrInterrupted] on
