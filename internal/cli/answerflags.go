@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
+	"github.com/regctl-setup/regctl-setup/internal/deployment"
+	"github.com/regctl-setup/regctl-setup/internal/safefile"
 )
 
 // answerFlags are the answers of init as flags; --engine is a global flag already.
@@ -224,7 +226,7 @@ func emptyOrAbsent(dir string) (bool, error) {
 		return false, fail(fmt.Errorf("look into the folder: %w", err))
 	}
 	for _, e := range entries {
-		if e.Name() != "lost+found" {
+		if e.Name() != "lost+found" && (e.Name() != deployment.StateDir || !safefile.OnlyLeftState(dir)) {
 			return false, nil
 		}
 	}

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
+	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
 	"github.com/regctl-setup/regctl-setup/internal/safefile"
 	"github.com/regctl-setup/regctl-setup/internal/scaffold"
@@ -45,12 +47,20 @@ func (a *app) generate(ctx context.Context, dir string, ans answers.Answers, typ
 			"this is a fault of regctl-setup; please report it with the answers given")
 	}
 	files = append(files, scaffold.NewRecord(ans, files).File())
-	if err := scaffold.Write(ctx, dir, files, scaffold.Dirs(ans)); err != nil {
+	left := safefile.Leftovers(dir)
+	if err := scaffold.Write(ctx, a.fs, dir, files, scaffold.Dirs(ans)); err != nil {
 		var notEmpty *safefile.NotEmptyError
 		if errors.As(err, &notEmpty) {
-			return nil, nil, refuse(notEmpty, "init writes into an empty or a new folder only")
+			return nil, nil, refuse(notEmpty, "there was nothing when this run began: another init, or somebody, was faster; nothing of this run is written",
+				"regctl-setup init "+doctor.ShellWord(dir)+" --dry-run tells what is there")
 		}
 		return nil, nil, safefileError(err)
+	}
+	now := safefile.Leftovers(dir)
+	for _, p := range left {
+		if !slices.Contains(now, p) {
+			a.note("note: an earlier run of init was interrupted before it made %s; what it had written (%s) is removed", dir, p)
+		}
 	}
 	return accounts, files, nil
 }

@@ -149,11 +149,11 @@ func (a *app) planAdopted(ctx context.Context, ad *adopted) error {
 // writeAdopted makes the changes by one journal, or the new folder at once.
 func (a *app) writeAdopted(ctx context.Context, ad *adopted) error {
 	if ad.target != ad.dir {
-		if err := scaffold.Write(ctx, ad.target, ad.files, ad.found.Dirs("")); err != nil {
+		if err := scaffold.Write(ctx, a.fs, ad.target, ad.files, ad.found.Dirs("")); err != nil {
 			return safefileError(err)
 		}
 	} else {
-		j, err := safefile.Begin(ctx, ad.dir, ad.changes, safefile.JournalOptions{Dirs: ad.found.Dirs(ad.backup), Lock: safefile.LockOptions{Command: "init --adopt", Now: a.now}})
+		j, err := a.fs.Begin(ctx, ad.dir, ad.changes, safefile.JournalOptions{Dirs: ad.found.Dirs(ad.backup), Lock: safefile.LockOptions{Command: "init --adopt", Now: a.now}})
 		if err != nil {
 			return safefileError(err)
 		}

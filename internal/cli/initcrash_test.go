@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -190,6 +191,99 @@ func TestInitKilledAtEveryStep(t *testing.T) {
 	t.Logf("%d steps: rolled back %d times, finished %d times, nothing to do %d times", steps, rolledBack, finished, untouched)
 	if rolledBack == 0 || finished == 0 {
 		t.Errorf("rolled back %d times, finished %d times: the sweep did not cross the change", rolledBack, finished)
+	}
+}
+
+// TestInitNewKilledAtEveryStep kills the first run of init before steps that it takes on the
+// disk, spread over all of them. The folder is then whole or absent, or, where it can't be
+// renamed into place, finished or removed by the next command, which says so.
+func TestInitNewKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		make func(t *testing.T) string // the folder, for init
+		in   bool                      // init runs in it
+	}{
+		{"a new folder", func(t *testing.T) string { return filepath.Join(t.TempDir(), "d") }, false},
+		{"the working directory", func(t *testing.T) string { return t.TempDir() }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			run := func(dir, killAt string) (string, error) {
+				exe, err := os.Executable()
+				if err != nil {
+					t.Fatal(err)
+				}
+				target := dir
+				cmd := exec.CommandContext(t.Context(), exe)
+				if tt.in {
+					cmd.Dir, target = dir, "."
+				}
+				cmd.Args = append(cmd.Args, "init", target, "--yes", "--key-type", "rsa-2048")
+				cmd.Env = append(os.Environ(), crashEnv+"="+killAt)
+				var errOut bytes.Buffer
+				cmd.Stderr = &errOut
+				err = cmd.Run()
+				return errOut.String(), err
+			}
+			dir := tt.make(t)
+			said, err := run(dir, "count")
+			if err != nil {
+				t.Fatalf("%v\n%s", err, said)
+			}
+			_, number, _ := strings.Cut(said, "\nsteps=")
+			steps, err := strconv.Atoi(strings.TrimSpace(number))
+			if err != nil || steps < 30 {
+				t.Fatalf("%d steps (%v)", steps, err)
+			}
+			whole := sortedKeys(snapshotOf(t, dir))
+			stride := steps/8 + 1
+			if os.Getenv("REGCTL_SETUP_SOAK") == "1" {
+				stride = 1
+			}
+			var absent, complete, reported int
+			for n := steps - 1; n >= 0; n -= stride {
+				dir := tt.make(t)
+				_, err := run(dir, strconv.Itoa(n))
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+					t.Fatalf("step %d: not killed: %v", n, err)
+				}
+				left := safefile.Leftovers(dir)
+				_, gone := os.Stat(dir)
+				there := gone == nil && !tt.in
+				if there {
+					if got := sortedKeys(snapshotOf(t, dir)); !slices.Equal(got, whole) {
+						t.Errorf("killed at step %d: a part of the folder: %q", n, got)
+					}
+				}
+				said, err := run(dir, "count")
+				if err != nil {
+					t.Fatalf("killed at step %d, then init: %v\n%s", n, err, said)
+				}
+				if got := sortedKeys(snapshotOf(t, dir)); !slices.Equal(got, whole) {
+					t.Errorf("killed at step %d, then init: it holds %q", n, got)
+				}
+				if rest := safefile.Leftovers(dir); len(rest) > 0 {
+					t.Errorf("killed at step %d, then init: %q is left", n, rest)
+				}
+				switch {
+				case strings.Contains(said, "interrupted"):
+					reported++
+				case len(left) > 0:
+					t.Errorf("killed at step %d: %q was removed without a word:\n%s", n, left, said)
+				}
+				if strings.Contains(said, "nothing to do") {
+					complete++
+				} else {
+					absent++
+				}
+			}
+			t.Logf("%d steps: whole %d times, absent %d times, said so %d times", steps, complete, absent, reported)
+			if absent == 0 || reported == 0 {
+				t.Errorf("absent %d times, said so %d times: the sweep did not cross the writing", absent, reported)
+			}
+		})
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/answers"
 	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
+	"github.com/regctl-setup/regctl-setup/internal/safefile"
 	"github.com/regctl-setup/regctl-setup/internal/scaffold"
 	"github.com/regctl-setup/regctl-setup/internal/secret"
 )
@@ -161,7 +162,7 @@ func good(t testing.TB, profile string) string {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "registry")
-	if err := scaffold.Write(t.Context(), dir, files, scaffold.Dirs(a)); err != nil {
+	if err := scaffold.Write(t.Context(), safefile.FS{}, dir, files, scaffold.Dirs(a)); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -870,6 +870,20 @@ func (f FS) dropLeftState(ctx context.Context, dir string) {
 	}
 }
 
+// OnlyLeftState reports whether the folder state of dir holds nothing but what a [WriteTree]
+// leaves that was killed before it had written anything: [WriteTree] takes dir all the same.
+func OnlyLeftState(dir string) bool {
+	state := filepath.Join(dir, filepath.FromSlash(defaultState))
+	if entries, err := os.ReadDir(state); err != nil && !errors.Is(err, fs.ErrNotExist) || len(entries) > 0 {
+		return false
+	}
+	entries, err := os.ReadDir(filepath.Dir(state))
+	return err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		name := filepath.Join(filepath.Dir(state), e.Name())
+		return name != state && name != lockName(state)
+	})
+}
+
 func (r *record) targets(dir string) []string {
 	all := make([]string, len(r.Changes))
 	for i := range r.Changes {

@@ -567,14 +567,24 @@ func randomID() string {
 // The caller holds target's lock, so none of them is in use. Errors don't matter here: a temporary
 // file that stays is seen again by the next change.
 func (f FS) removeStale(target string) {
+	for _, p := range Leftovers(target) {
+		_ = f.do(OpRemove, p, func() error { return os.RemoveAll(p) })
+	}
+}
+
+// Leftovers returns the temporary files and directories beside target that a process which
+// writes there has, or has left when it was killed. The next write to target removes those
+// that are left.
+func Leftovers(target string) []string {
 	dir, base := filepath.Split(target)
 	if dir == "" {
 		dir = "."
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return
+		return nil
 	}
+	var out []string
 	prefix := "." + shorten(base) + tempMark
 	for _, e := range entries {
 		id, ok := strings.CutPrefix(e.Name(), prefix)
@@ -585,7 +595,7 @@ func (f FS) removeStale(target string) {
 		if !ok || len(id) != 16 || strings.Trim(id, "0123456789abcdef") != "" {
 			continue
 		}
-		p := filepath.Join(dir, e.Name())
-		_ = f.do(OpRemove, p, func() error { return os.RemoveAll(p) })
+		out = append(out, filepath.Join(dir, e.Name()))
 	}
+	return out
 }

@@ -22,7 +22,7 @@
 //		err = scaffold.Check(ctx, files)
 //	}
 //	if err == nil {
-//		err = scaffold.Write(ctx, dir, files, scaffold.Dirs(a))
+//		err = scaffold.Write(ctx, safefile.FS{}, dir, files, scaffold.Dirs(a))
 //	}
 package scaffold
 
@@ -154,7 +154,7 @@ func Dirs(a answers.Answers) map[string]fs.FileMode {
 }
 
 // Write makes the folder dir with the files and folders, whole or not at all; see
-// [safefile.WriteTree], whose errors it returns. A dir that is not empty is refused.
-func Write(ctx context.Context, dir string, files []safefile.File, dirs map[string]fs.FileMode) error {
-	return safefile.WriteTree(ctx, dir, files, dirs)
+// [safefile.FS.WriteTree], whose errors it returns. A dir that is not empty is refused.
+func Write(ctx context.Context, fsys safefile.FS, dir string, files []safefile.File, dirs map[string]fs.FileMode) error {
+	return fsys.WriteTree(ctx, dir, files, dirs)
 }

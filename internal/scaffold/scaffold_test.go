@@ -688,7 +688,7 @@ func TestH3Write(t *testing.T) {
 		a := profileNamed(t, name)
 		files, dirs := plan(t, a), Dirs(a)
 		dir := filepath.Join(t.TempDir(), "registry")
-		if err := Write(context.Background(), dir, files, dirs); err != nil {
+		if err := Write(context.Background(), safefile.FS{}, dir, files, dirs); err != nil {
 			t.Fatal(err)
 		}
 		wantDirs := []string{"conf/auth", "conf/caddy", "conf/keys", "conf/registry", "conf/trust", "data/registry", "audit", "state", "secrets"}
@@ -719,7 +719,7 @@ func TestH3Write(t *testing.T) {
 				}
 			}
 		}
-		if err := Write(context.Background(), dir, files, dirs); !errors.Is(err, safefile.ErrNotEmpty) {
+		if err := Write(context.Background(), safefile.FS{}, dir, files, dirs); !errors.Is(err, safefile.ErrNotEmpty) {
 			t.Errorf("%s: written over itself: %v", name, err)
 		}
 	}
