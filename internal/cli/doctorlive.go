@@ -6,9 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/regctl-setup/regctl-setup/internal/answers"
+	"github.com/regctl-setup/regctl-setup/internal/deployment"
 	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/secret"
 )
@@ -65,6 +70,68 @@ func (l *liveFlags) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// rootsFor are the authorities that are trusted for the deployment's own registry: where its Caddy
+// has an authority of its own and --ca names none, that of the running container too.
+func (a *app) rootsFor(ctx context.Context, l *liveFlags, facts *doctor.Facts) (*x509.CertPool, error) {
+	if l.ca != "" || l.url != "" || facts == nil || !ownAuthority(facts) {
+		return l.roots()
+	}
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
+	pool := caddyRoots(ctx, facts.Deployment)
+	if pool != nil {
+		a.note("note: trusting Caddy's own authority, as its container has it; clients must be given it")
+	}
+	return pool, nil
+}
+
+// engineTimeout is how long the engine may take to tell something.
+const engineTimeout = 10 * time.Second
+
+// ownAuthority reports whether the deployment runs in containers, with a certificate of Caddy's own
+// authority.
+func ownAuthority(f *doctor.Facts) bool {
+	return f.Answers != nil && !f.Embedded && f.Compose != "" && f.Answers.TLS == answers.TLSInternal
+}
+
+// caddyRoots are the system's authorities and that of the deployment's own Caddy, which
+// is asked of its container; nil, the system's alone, where it does not tell.
+func caddyRoots(ctx context.Context, d *deployment.Deployment) *x509.CertPool {
+	pem, err := compose(ctx, d, "exec", "-T", "caddy", "cat", "/data/caddy/pki/authorities/local/root.crt").Output()
+	if err != nil {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil
+	}
+	return pool
+}
+
+// containerAddress asks the engine for the address of a service's container, which the machine
+// that runs it can reach.
+func containerAddress(ctx context.Context, d *deployment.Deployment, service string) (string, error) {
+	out, err := compose(ctx, d, "ps", "-q", service).Output()
+	id, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("docker compose ps %s: %w", service, err)
+	case id == "":
+		return "", errors.New("it does not run")
+	}
+	out, err = exec.CommandContext(ctx, "docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}", id).Output()
+	if err != nil {
+		return "", fmt.Errorf("docker inspect %s: %w", service, err)
+	}
+	if list := strings.Fields(string(out)); len(list) > 0 {
+		return list[0], nil
+	}
+	return "", errors.New("it has no address")
+}
+
 // readPassword reads the password of an account, by flag or from the terminal.
 func (a *app) readPassword(account string, stdin bool) (secret.Text, error) {
 	var pw secret.Text
@@ -87,7 +154,7 @@ func (a *app) readPassword(account string, stdin bool) (secret.Text, error) {
 func (a *app) doctorLive(ctx context.Context, facts *doctor.Facts, l liveFlags) (doctor.Report, error) {
 	o := doctor.LiveOptions{URL: l.url, Write: l.write, Account: l.account, Now: a.now}
 	var err error
-	if o.Roots, err = l.roots(); err != nil {
+	if o.Roots, err = a.rootsFor(ctx, &l, facts); err != nil {
 		return doctor.Report{}, err
 	}
 	if l.account != "" {
@@ -96,7 +163,12 @@ func (a *app) doctorLive(ctx context.Context, facts *doctor.Facts, l liveFlags) 
 		}
 	}
 	if l.write {
-		a.note("note: %s is pushed to; its name stays in the registry's catalog for ever, and where deleting is off 32 MB stay too", doctor.ProbeRepository)
+		a.note("note: %s is pushed to; its name stays in the registry's catalog for ever, and 32 MB stay in its storage: where deleting is on, until the next garbage collection", doctor.ProbeRepository)
+	}
+	if !facts.Embedded && facts.Compose != "" {
+		o.Container = func(ctx context.Context, service string) (string, error) {
+			return containerAddress(ctx, facts.Deployment, service)
+		}
 	}
 	if a.io.ErrIsTerminal() {
 		o.Progress = func(step string) { a.note("  %s", step) }

@@ -51,11 +51,12 @@ nothing else changes on disk.`,
 				return usage(fmt.Errorf("-X %q: expected GET, HEAD or DELETE", o.method))
 			}
 			target := args[0]
+			var facts *doctor.Facts // of the registry that is asked, where that is the deployment's
 			if strings.HasPrefix(target, "/") {
 				base := o.where.url
 				if base == "" {
-					facts, err := a.doctorFacts(cmd.Context())
-					if err != nil {
+					var err error
+					if facts, err = a.doctorFacts(cmd.Context()); err != nil {
 						return err
 					}
 					base = facts.BaseURL()
@@ -65,7 +66,7 @@ nothing else changes on disk.`,
 				}
 				target = strings.TrimSuffix(base, "/") + target
 			}
-			roots, err := o.where.roots()
+			roots, err := a.rootsFor(cmd.Context(), &o.where, facts)
 			if err != nil {
 				return err
 			}

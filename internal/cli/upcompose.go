@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -47,7 +46,7 @@ func (a *app) upCompose(ctx context.Context, d *deployment.Deployment, skip bool
 	}
 	r := ans.Resolve()
 	if !skip {
-		a.lookFromOutside(ctx, d, r)
+		a.lookFromOutside(ctx, d)
 	}
 	if a.json() {
 		return a.printJSON(readyJSON{Registry: r.Host(), Realm: r.Realm(), Accounts: []account{}})
@@ -101,7 +100,7 @@ func (a *app) noteFindings(report doctor.Report, from doctor.Severity) {
 
 // lookFromOutside asks the registry as a client on this machine. The containers run by
 // now, so what it finds is told and stops nothing: a name may not lead here yet.
-func (a *app) lookFromOutside(ctx context.Context, d *deployment.Deployment, r answers.Answers) {
+func (a *app) lookFromOutside(ctx context.Context, d *deployment.Deployment) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	facts, err := doctor.Gather(ctx, doctor.Options{Deployment: d, Engine: a.engine(), Now: a.now, Dir: a.dir()})
@@ -110,7 +109,7 @@ func (a *app) lookFromOutside(ctx context.Context, d *deployment.Deployment, r a
 		return
 	}
 	o := doctor.LiveOptions{Now: a.now}
-	if r.TLS == answers.TLSInternal {
+	if ownAuthority(facts) {
 		o.Roots = caddyRoots(ctx, d)
 	}
 	if a.io.ErrIsTerminal() {
@@ -125,23 +124,6 @@ func (a *app) lookFromOutside(ctx context.Context, d *deployment.Deployment, r a
 	if !report.Healthy(doctor.Warning) {
 		a.note("the containers are healthy; clients will have the trouble above: regctl-setup %sdoctor   looks again", a.dirArg())
 	}
-}
-
-// caddyRoots are the system's authorities and that of the deployment's own Caddy, which
-// is asked of its container; nil, the system's alone, where it does not tell.
-func caddyRoots(ctx context.Context, d *deployment.Deployment) *x509.CertPool {
-	pem, err := compose(ctx, d, "exec", "-T", "caddy", "cat", "/data/caddy/pki/authorities/local/root.crt").Output()
-	if err != nil {
-		return nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil
-	}
-	return pool
 }
 
 // nextAfterUp says what to type next.

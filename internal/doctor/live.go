@@ -42,6 +42,9 @@ type LiveOptions struct {
 	Now func() time.Time
 	// Progress is told what is being done; nil: nobody is.
 	Progress func(step string)
+	// Container finds the address of a compose file's service, for a bucket that only containers
+	// know by name; nil: nobody does.
+	Container func(ctx context.Context, service string) (string, error)
 	// Lookup finds the addresses of a name; nil: the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]string, error)
 	// LayerSize is that of the layer that is pushed, in bytes; zero: 32 MiB.
@@ -127,7 +130,9 @@ type prober struct {
 	realmURL *url.URL
 	service  string // of the challenge
 	signer   *token.Issuer
-	undo     []func(context.Context) // what takes away what was made, last first
+	// requestID is the bundled token server's for a request of this conversation.
+	requestID string
+	undo      []func(context.Context) // what takes away what was made, last first
 }
 
 // find adds a finding of the code.
@@ -460,6 +465,7 @@ func (p *prober) realmWorks(ctx context.Context) bool {
 		p.find("realm-unreachable", "%s://%s does not answer: %v", p.realmURL.Scheme, p.realmURL.Host, err)
 		return false
 	}
+	p.requestID = got.header.Get("X-Request-Id")
 	if got.status != http.StatusOK && got.status != http.StatusUnauthorized {
 		f := p.find("realm-answers-wrong", "the token endpoint answers %d", got.status)
 		f.Witness = got.line()

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/regctl-setup/regctl-setup/internal/audit"
 	"github.com/regctl-setup/regctl-setup/internal/authload"
 	"github.com/regctl-setup/regctl-setup/internal/authserver"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
@@ -53,7 +54,11 @@ func start(t *testing.T, dir string, fault func(w http.ResponseWriter, r *http.R
 	config := filepath.Join(dir, "conf/auth/auth-server.yml")
 	write(t, config, []byte(strings.ReplaceAll(string(read(t, config)), testHash, hash.Reveal())), 0o600)
 	loader := authload.NewLoader(authload.Options{ConfigPath: d.Auth, Resolve: d.Resolve})
-	tokens, err := authserver.New(authserver.Options{Load: func(ctx context.Context) (*authserver.State, error) {
+	trail := audit.NewLog(audit.Options{Dir: filepath.Join(dir, "audit")})
+	t.Cleanup(func() { _ = trail.Close() })
+	reports := httptest.NewServer(audit.NewEvents(audit.EventsOptions{Log: trail, Path: "/events", Secret: secret.New("the secret of the tests")}))
+	t.Cleanup(reports.Close)
+	tokens, err := authserver.New(authserver.Options{Recorder: authserver.NewAuditRecorder(trail, nil, ""), Load: func(ctx context.Context) (*authserver.State, error) {
 		st, err := loader.Load(ctx)
 		if err == nil {
 			st.RealIP = authserver.RealIP{}
@@ -66,6 +71,7 @@ func start(t *testing.T, dir string, fault func(w http.ResponseWriter, r *http.R
 	srv, err := embedded.New(embedded.Options{
 		Addr: "127.0.0.1:0", ConfigPath: d.Path(deployment.RegistryConfig), DataDir: d.Path(deployment.DataDir),
 		TrustBundle: d.Path(deployment.TrustBundle), JWKS: d.Path(deployment.JWKS), Auth: tokens,
+		Events: &embedded.EventTarget{URL: reports.URL + "/events", Secret: secret.New("the secret of the tests")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -266,6 +272,13 @@ func liveBreakages() []liveBreakage {
 			replaceLine("conf/auth/auth-server.yml", "users:", "users:\n  '': {}")(t, dir)
 			replaceLine("conf/auth/auth-server.yml", "acl:", "acl:\n  - match: {account: ''}\n    actions: [pull]")(t, dir)
 		}},
+		{code: "audit-line-missing", say: "a token server that does not write to the deployment's audit folder", write: true, fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			rec := recorded(next, r)
+			if rec.Header().Get("X-Request-Id") != "" {
+				rec.Header().Set("X-Request-Id", "4f1c2d3e")
+			}
+			replay(w, rec)
+		}, words: "answered request 4f1c2d3e"},
 		{code: "mount-fails", say: "a proxy that drops the query of requests", write: true, fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if r.Method == http.MethodPost {
 				r.URL.RawQuery = ""

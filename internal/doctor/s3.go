@@ -2,7 +2,11 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"net"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -12,8 +16,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/secret"
 )
 
-// bucket does in the registry's bucket what the registry will do, with its settings and keys. A
-// store that only the containers reach is left out: the upload through the registry proves it.
+// bucket does in the registry's bucket what the registry will do, with its settings and keys.
 func (p *prober) bucket(ctx context.Context) {
 	s, ok, err := p.bucketSettings()
 	if !ok {
@@ -23,6 +26,14 @@ func (p *prober) bucket(ctx context.Context) {
 	if err != nil {
 		p.find("bucket-fails", "the settings of the bucket can't be used: %v", err)
 		return
+	}
+	if service := p.Facts.service(endpointHost(s.Endpoint)); service != nil {
+		if err := p.reach(ctx, service.Name, &s); err != nil {
+			f := p.find("bucket-fails", "the bucket %s can't be tried from here: service %s is for the containers only (%v); the push through the registry stands for it", s.Bucket, service.Name, err)
+			f.Severity = Info
+			f.mend("nothing, where the push works; docker compose ps %s   shows whether the store runs", service.Name)
+			return
+		}
 	}
 	for _, step := range s3probe.Probe(ctx, s) {
 		if step.Err == nil || errors.Is(step.Err, s3probe.ErrSkipped) {
@@ -36,8 +47,44 @@ func (p *prober) bucket(ctx context.Context) {
 	}
 }
 
+// reach sends the requests for a service's name to its container, whose address the machine that
+// runs it can reach.
+func (p *prober) reach(ctx context.Context, service string, s *s3probe.Settings) error {
+	if p.o.Container == nil {
+		return errors.New("no engine was asked for its address")
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
+	defer cancel()
+	ip, err := p.o.Container(ctx, service)
+	if err != nil {
+		return err
+	}
+	port := "80"
+	u, err := url.Parse(s.Endpoint)
+	switch {
+	case err != nil:
+		return err
+	case u.Port() != "":
+		port = u.Port()
+	case u.Scheme == "https":
+		port = "443"
+	}
+	dialer := &net.Dialer{Timeout: p.o.Timeout}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, net.JoinHostPort(ip, port))
+	}
+	conn, err := dial(ctx, "tcp", "")
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
+	s.Client = &http.Client{Transport: &http.Transport{DialContext: dial, TLSHandshakeTimeout: p.o.Timeout, ResponseHeaderTimeout: 2 * p.o.Timeout,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.SkipVerify}}} //nolint:gosec // the registry's own setting
+	return nil
+}
+
 // bucketSettings reads the registry's s3 section and finds its keys. ok is false where there is no
-// bucket, or none that this machine could reach.
+// bucket.
 func (p *prober) bucketSettings() (s s3probe.Settings, ok bool, err error) {
 	parameters := map[string]any{}
 	for path, v := range p.settings.all {
@@ -51,7 +98,7 @@ func (p *prober) bucketSettings() (s s3probe.Settings, ok bool, err error) {
 		}
 		parameters[key] = value
 	}
-	if len(parameters) == 0 || p.Facts.service(endpointHost(p.settings.text("storage.s3.regionendpoint"))) != nil {
+	if len(parameters) == 0 {
 		return s, false, nil
 	}
 	if s, err = s3probe.FromParameters(parameters); err != nil {

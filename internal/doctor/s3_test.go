@@ -1,6 +1,9 @@
 package doctor_test
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -11,6 +14,65 @@ import (
 
 	"github.com/regctl-setup/regctl-setup/internal/doctor"
 )
+
+// TestBucketInContainer: a store that only containers know by name is tried at its container's
+// address, and where that is not known it is told that it was not tried.
+func TestBucketInContainer(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 1000)
+	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Host
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`<?xml version="1.0"?><Error><Code>InvalidAccessKeyId</Code><Message>no such key</Message></Error>`))
+	}))
+	t.Cleanup(store.Close)
+	host, port, err := net.SplitHostPort(store.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := good(t, "minio-bundled")
+	replaceLine("conf/registry/config.yml", "    regionendpoint: ", "    regionendpoint: 'http://minio:"+port+"'")(t, dir)
+	for _, c := range []struct {
+		name      string
+		container func(context.Context, string) (string, error)
+		severity  doctor.Severity
+		words     string
+		asked     bool
+	}{
+		{"its address is known", func(_ context.Context, service string) (string, error) {
+			if service != "minio" {
+				return "", errors.New("asked for " + service)
+			}
+			return host, nil
+		}, doctor.Error, "no such key", true},
+		{"the engine does not tell", func(context.Context, string) (string, error) { return "", errors.New("it does not run") }, doctor.Info, "it does not run", false},
+		{"nobody is asked", nil, doctor.Info, "for the containers only", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for len(asked) > 0 {
+				<-asked
+			}
+			report, err := doctor.Live(t.Context(), gather(t, dir), doctor.LiveOptions{URL: "http://127.0.0.1:1", Write: true, Timeout: 2 * time.Second, Container: c.container})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(report.Findings, func(f doctor.Finding) bool { return f.Code == "bucket-fails" })
+			if i < 0 || report.Findings[i].Severity != c.severity || !strings.Contains(show(report), c.words) {
+				t.Errorf("want bucket-fails (%s) with %q:\n%s", c.severity, c.words, show(report))
+			}
+			select {
+			case got := <-asked:
+				if want := "minio:" + port; !c.asked || got != want {
+					t.Errorf("the store was asked as %q, want %q (asked: %v)", got, want, c.asked)
+				}
+			default:
+				if c.asked {
+					t.Error("the store was not asked")
+				}
+			}
+		})
+	}
+}
 
 // TestBucketThatDenies: the store's answer is told, also where the registry is not up.
 func TestBucketThatDenies(t *testing.T) {

@@ -215,6 +215,7 @@ func (p *prober) pushes(ctx context.Context) bool {
 	p.mounts(ctx, raw, layer)
 	p.listed(ctx)
 	p.guarded(ctx, raw)
+	p.audited(ctx, manifest.digest)
 	p.deletes(ctx, raw, manifest)
 	return true
 }
