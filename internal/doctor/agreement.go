@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
@@ -83,7 +84,7 @@ func agreementChecks() []Check {
 				}
 				p.report(v.pos, "the registry's service is %q, and the token server (%s:%d) signs for %q only", v.value, p.Auth.Path,
 					p.Auth.Position("x-regctl-setup", "services").Line, p.Auth.Extras.Services).
-					mend("write services: [%q] in %s", v.value, p.Auth.Path)
+					mend("write services: [%s] in %s", strings.Join(p.wanted(v.value), ", "), p.Auth.Path)
 			},
 		},
 		{
@@ -227,6 +228,18 @@ func realmUsable(p *pass) {
 		p.report(v.pos, "the realm is http: passwords would cross the network in clear, and clients of a registry with https refuse it").
 			mend("write realm: https://%s%s", u.Host, u.Path)
 	}
+}
+
+// wanted are the services that the token server should sign for, in quotes: the cache's is one more.
+func (p *pass) wanted(service string) []string {
+	list := []string{service}
+	if p.cache {
+		list = append(slices.Clone(p.Auth.Extras.Services), service)
+	}
+	for i, s := range list {
+		list[i] = strconv.Quote(s)
+	}
+	return list
 }
 
 func orDomain(host string) string {

@@ -172,6 +172,8 @@ func breakages() []breakage {
 		{code: "algorithm-not-accepted", edits: []edit{registry("signingalgorithms: [RS256]", "signingalgorithms: [ES256]")}},
 
 		{code: "issuer-mismatch", edits: []edit{auth("  issuer: 'regctl-setup'", "  issuer: 'Acme auth server'")}},
+		{code: "issuer-mismatch", profile: "cache-hub", edits: []edit{{"conf/cache/config.yml", "    issuer: ", "    issuer: another # "}}},
+		{code: "registry-config-invalid", profile: "cache-hub", edits: []edit{{"conf/cache/config.yml", "  draintimeout: 60s", "  draintimout: 60s\n  draintimeout: 60s"}}},
 		{code: "service-mismatch", edits: []edit{registry("    service: 'localhost'", "    service: 'Docker registry'")}},
 		{code: "realm-unusable", profile: "guide-two-domains", edits: []edit{registry("realm: 'https://auth.example.com/auth'", "realm: 'https://localhost/auth'")}},
 		{code: "realm-path", profile: "guide-two-domains", edits: []edit{registry("realm: 'https://auth.example.com/auth'", "realm: 'https://auth.example.com/token'")}},

@@ -177,6 +177,7 @@ func CheckByCode(code string) (Check, bool) {
 // Disk runs the checks that read the folder only.
 func Disk(ctx context.Context, f *Facts) Report {
 	var r Report
+	cache := f.cacheFacts()
 	for _, c := range Checks() {
 		if c.run == nil {
 			continue
@@ -187,6 +188,7 @@ func Disk(ctx context.Context, f *Facts) Report {
 		}
 		p := &pass{Facts: f, ctx: ctx, check: c}
 		c.run(p)
+		p.diskCache(cache)
 		r.Ran++
 		r.Findings = append(r.Findings, p.found...)
 		r.Unknown = append(r.Unknown, p.unknown...)

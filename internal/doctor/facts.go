@@ -75,6 +75,8 @@ type Facts struct {
 	site      *caddyConfig
 	siteErr   error
 
+	cache bool // the registry is the pull-through cache; see cacheFacts
+
 	space func(dir string) (free, total uint64, err error)
 }
 
@@ -328,6 +330,12 @@ func (f *Facts) readRegistry() {
 			}
 		}
 	}
+	f.readRegistryFrom(f.registryFile)
+}
+
+// readRegistryFrom reads the settings of a registry: its file ("" = none), then its environment.
+func (f *Facts) readRegistryFrom(file string) {
+	f.registryFile = file
 	if f.registryFile != "" {
 		data, err := readBounded(f.registryFile, maxConfigSize)
 		if err == nil {
@@ -457,6 +465,9 @@ func (f *Facts) dockerCompose(args string) string {
 func (f *Facts) restart(name string) string {
 	if f.Embedded {
 		return "stop and start " + f.cmd("up")
+	}
+	if name == "registry" && f.cache {
+		name = f.registry.Name
 	}
 	return f.dockerCompose("restart " + name)
 }
