@@ -1,5 +1,5 @@
 # Each target is a section of .ci/run, which says what it does; `make check` is what CI runs.
-.PHONY: build check test lint vuln race fuzz bench e2e e2e-full soak snapshot tools tools-full golden docs clean
+.PHONY: build check test lint vuln race fuzz bench e2e e2e-full e2e-clients soak snapshot tools tools-full golden docs clean
 
 build:            ## the program, into ./regctl-setup
 	CGO_ENABLED=0 go build -trimpath -o regctl-setup ./cmd/regctl-setup
@@ -15,6 +15,9 @@ e2e:              ## with real registries, Caddy, crane and skopeo; missing part
 
 e2e-full:         ## the same with every storage, registry and engine, as root
 	.ci/run tools e2e-full
+
+e2e-clients:      ## every client that people use, both registries; CLIENTS=-update-clients rewrites docs/clients.md
+	.ci/run tools e2e-clients
 
 soak:             ## tests with their full counts, and their figures; SOAK=10m for a longer load
 	.ci/run soak

@@ -43,21 +43,30 @@ func run(m *testing.M) int {
 // is required.
 func part(t *testing.T, name string) string {
 	t.Helper()
+	path, err := findPart(name)
+	if err != nil {
+		missing(t, "%v", err)
+	}
+	return path
+}
+
+// findPart returns the path of a real part, or an error that says what to install.
+func findPart(name string) (string, error) {
 	local, err := filepath.Abs(filepath.Join("..", ".bin", name))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	if st, err := os.Stat(local); err == nil && st.Mode().IsRegular() {
-		return local
+		return local, nil
 	}
 	// Debian's package calls the registry docker-registry; "registry" in PATH could be
 	// anything.
 	if name != "registry" {
 		if p, err := exec.LookPath(name); err == nil {
-			return p
+			return p, nil
 		}
 	}
-	missing(t, "%s is neither in .bin nor in PATH: %s", name, map[string]string{
+	return "", fmt.Errorf("%s is neither in .bin nor in PATH: %s", name, map[string]string{
 		"crane":           "make tools",
 		"caddy":           "make tools",
 		"registry":        "make tools",
@@ -73,8 +82,18 @@ func part(t *testing.T, name string) string {
 		"pebble":          "make tools",
 		"versitygw":       "make tools",
 		"minio":           "make tools-full",
+		"podman":          "apt-get install podman",
+		"buildah":         "apt-get install buildah",
+		"containerd":      "apt-get install containerd",
+		"ctr":             "apt-get install containerd",
+		"runc":            "apt-get install runc",
+		"buildctl":        "make e2e-clients",
+		"buildkitd":       "make e2e-clients",
+		"buildx":          "make e2e-clients",
+		"helm":            "make e2e-clients",
+		"oras":            "make e2e-clients",
+		"regctl":          "make e2e-clients",
 	}[name])
-	return ""
 }
 
 // missing skips the test, or fails it where every part is required.

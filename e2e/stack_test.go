@@ -29,6 +29,8 @@ func startStack(t *testing.T, registry string, how engine, args ...string) *site
 // stack is a site of processes, two of which can be started again.
 type stack struct {
 	*site
+	front                        *process // Caddy, which logs the requests
+	marks                        int      // requests made to find the end of that log
 	restartAuth, restartRegistry func()
 }
 
@@ -75,6 +77,7 @@ func newStack(t *testing.T, registry string, how engine, args ...string) *stack 
 	caddy.ready(t, s.http, s.base+"/v2/", http.StatusUnauthorized)
 	return &stack{
 		site:            s,
+		front:           caddy,
 		restartAuth:     func() { auth.terminate(t); auth = startAuth() },
 		restartRegistry: func() { reg.terminate(t); reg = startRegistry() },
 	}
