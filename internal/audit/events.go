@@ -56,7 +56,7 @@ type EventsOptions struct {
 
 // Events is the handler of the registry's notifications (distribution's envelope,
 // application/vnd.docker.distribution.events.v2+json; the same from 2.8 and 3). Each event is a
-// line once, however often the registry repeats it. Where the line can't be written the
+// line once, however often the registry repeats it; pushes and pulls of layers are left out. Where the line can't be written the
 // answer is 503, and the registry tries again.
 type Events struct {
 	o    EventsOptions
@@ -197,6 +197,9 @@ func (e *Events) record(ctx context.Context, records []*Record) error {
 	var fresh []*Record
 	inThis := map[string]bool{}
 	for _, r := range records {
+		if layerTransfer(r.Event) {
+			continue
+		}
 		id := r.Event.ID
 		if id != "" && (e.seen[id] || inThis[id]) {
 			continue
@@ -221,6 +224,14 @@ func (e *Events) record(ctx context.Context, records []*Record) error {
 		e.note(r.Event.ID)
 	}
 	return nil
+}
+
+// layerTransfer reports whether a layer or an image's configuration was sent or fetched: the
+// manifest tells the same in fewer lines. That one was mounted from another repository is
+// told by nothing else. The registry's media type of everything but manifests is
+// application/octet-stream.
+func layerTransfer(e *Event) bool {
+	return e.MediaType == "application/octet-stream" && (e.Action == "pull" || e.Action == "push")
 }
 
 // envelope is the part of distribution's notification that is recorded.

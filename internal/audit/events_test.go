@@ -299,3 +299,20 @@ func TestF3NoSecretInAnyLine(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsOfLayers: that a layer was mounted is told by nothing but its event; that it was
+// sent or fetched, the manifest tells.
+func TestEventsOfLayers(t *testing.T) {
+	t.Parallel()
+	for action, want := range map[string]int{"push": 0, "pull": 0, "mount": 1, "delete": 1} {
+		k := &kept{}
+		body := strings.NewReplacer("application/vnd.oci.image.manifest.v1+json", "application/octet-stream", `"action":"push"`, `"action":"`+action+`"`,
+			`"tag":"1.4"`, `"fromRepository":"dev-backend/base"`).Replace(notification)
+		if got := report(t, newEvents(k, nil), body, nil); got != http.StatusOK || len(k.records) != want {
+			t.Errorf("%s: status %d, %d records, want %d", action, got, len(k.records), want)
+		}
+		if len(k.records) > 0 && k.records[0].Event.FromRepository != "dev-backend/base" {
+			t.Errorf("%s: record %s", action, line(k.records[0]))
+		}
+	}
+}

@@ -212,7 +212,7 @@ func reportPage(s *audit.Summary, now time.Time, q *auditFlags) ([]byte, error) 
 	var bars []reportBar
 	for i := range buckets {
 		b := &buckets[i]
-		w := chartWidth / float64(len(buckets))
+		w := min(chartWidth/float64(len(buckets)), 60)
 		pushes := b.Pushes + b.Mounts
 		bar := reportBar{X: float64(i)*w + w*0.1, W: w * 0.8, Pulls: b.Pulls, Pushes: pushes, Denied: b.Denied}
 		scale := chartHeight / float64(most)

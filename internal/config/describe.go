@@ -27,7 +27,7 @@ func Settings() []Setting {
 		{"allow_passwordless", strconv.FormatBool(d.AllowPasswordless), "serve named users without a password, who are let in with any"},
 		{"literal_labels", strconv.FormatBool(d.LiteralLabels), "label values and captures in patterns are plain text, never pattern syntax"},
 		{"allow_readable_key", strconv.FormatBool(d.AllowReadableKey), "accept a key file that group or others can read"},
-		{"audit", d.Audit.Mode, "what happens when a decision can't be recorded: best-effort serves and counts, required answers 503, off records nothing"},
+		{"audit", d.Audit.Mode, "what happens when a decision can't be recorded: best-effort serves and counts, required answers 503, off records nothing; or a map with mode and the settings of docs/audit.md"},
 		{"metrics: {listen}", d.Metrics.Listen, "where metrics are shown (HOST:PORT), or off; :9101 in a container"},
 		{"users: {NAME: {expires, robot}}", "", "until when an account is let in; written by user add --expires"},
 		{"refresh_tokens", "false", "give clients that ask for one (docker login does) a token in the place of the password: true, or {lifetime: 90d, path: state/refresh}; without a lifetime it is good until revoked"},

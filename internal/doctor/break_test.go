@@ -193,6 +193,8 @@ func breakages() []breakage {
 		{code: "registry-read-only", edits: []edit{registry("readonly: {enabled: false}", "readonly: {enabled: true}")}},
 		{code: "pull-through-cache", edits: []edit{registry("health:\n", "proxy: {remoteurl: 'https://registry-1.docker.io'}\nhealth:\n")}},
 		{code: "notification-secret-logged", edits: []edit{registry("health:\n", "notifications:\n  endpoints:\n    - name: audit\n      url: http://auth:5001/events\n      headers: {Authorization: [Bearer abc]}\nhealth:\n")}},
+		{code: "notification-secret-logged", profile: "bundled-ecdsa", edits: []edit{registry("url: http://auth:5002/events", "url: http://audit.example.com/events")}},
+		{code: "notification-secret-logged", profile: "bundled-ecdsa", edits: []edit{registry("        Authorization: ['Bearer ", "        Authorization: ['Bearer of-something-else-")}},
 		{code: "redis-settings", profile: "staging-registry2", edits: []edit{registry("health:\n", "redis: {addrs: ['redis:6379']}\nhealth:\n")}},
 		{code: "traces-exported", edits: []edit{env("registry:3.1.1", "ghcr.io/distribution/distribution:3.1.1"), compose("    environment:\n      # Registry 3 sends traces to localhost:4318 by default, and logs every failure.\n      OTEL_TRACES_EXPORTER: none\n", "")}},
 		{code: "registry-replicas", edits: []edit{compose("{resources: {limits: {memory: 1G, pids: 512}}}", "{replicas: 2, resources: {limits: {memory: 1G, pids: 512}}}")}},

@@ -11,6 +11,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/regctl-setup/regctl-setup/internal/scaffold"
 )
 
 func registryChecks() []Check {
@@ -160,7 +162,7 @@ func registryChecks() []Check {
 		},
 		{
 			Code: "notification-secret-logged", Severity: Warning,
-			Title: "a secret in the headers of a notification endpoint",
+			Title: "a secret in the headers of a notification endpoint, other than the audit log's own",
 			Why:   "the registry writes the headers into its log at start, in clear",
 			Mend:  "remove the header; let the endpoint be reachable from the registry's network only",
 			run: func(p *pass) {
@@ -169,11 +171,8 @@ func registryChecks() []Check {
 					return
 				}
 				for _, n := range v.node.Content {
-					var e struct {
-						Name    string              `yaml:"name"`
-						Headers map[string][]string `yaml:"headers"`
-					}
-					if n.Decode(&e) == nil && len(e.Headers["Authorization"]) > 0 {
+					var e endpoint
+					if n.Decode(&e) == nil && len(e.Headers["Authorization"]) > 0 && !p.isAuditEndpoint(e) {
 						pos := v.pos
 						pos.Line, pos.Column = n.Line, n.Column
 						p.report(pos, "endpoint %q sends an Authorization header", e.Name).mend("remove headers.Authorization of the endpoint, then: %s", p.restart("registry"))
@@ -301,4 +300,26 @@ func envMangled(p *pass) {
 		p.report(pos, "the registry, which reads it as YAML, takes the value of %s %s, not as the text that it is", name, kind).
 			mend(`write %s: '"…"', with the double quotes inside, or put it into a configuration file`, path.Base(name))
 	}
+}
+
+// endpoint is the part of a notification endpoint that the checks read.
+type endpoint struct {
+	Name    string              `yaml:"name"`
+	URL     string              `yaml:"url"`
+	Headers map[string][]string `yaml:"headers"`
+}
+
+// isAuditEndpoint reports whether e is the token server's own listener as init wires it, with
+// the secret that is for this listener alone: it lets nobody in, and what it protects is
+// reached by the containers of the internal network only.
+func (p *pass) isAuditEndpoint(e endpoint) bool {
+	if p.Auth == nil || e.URL != scaffold.EventsURL || len(e.Headers) != 1 {
+		return false
+	}
+	events := p.Auth.Extras.Audit.Events
+	if events == nil || events.SecretFile == "" {
+		return false
+	}
+	data, err := readBounded(p.Resolve(events.SecretFile), maxConfigSize)
+	return err == nil && slices.Equal(e.Headers["Authorization"], []string{"Bearer " + strings.TrimSpace(string(data))})
 }

@@ -14,12 +14,13 @@ var (
 	bcryptHash = regexp.MustCompile(`!?\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}`)
 	secretKey  = regexp.MustCompile(`(?i)((?:^|[\s{,"'_+-])(?:password|passwd|secret|accountkey|accesskey|secretkey|sessiontoken|connectionstring|token|api_?key|` +
 		`aws_access_key_id|aws_secret_access_key|root_access_key|root_secret_key)["']?\s*[:=]\s*)('(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|[^\s'"{\[][^,}]*)`)
-	pemBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`)
-	longRun  = regexp.MustCompile(`^[ +-]*[A-Za-z0-9+/=]{60,}$`)
+	credentials = regexp.MustCompile(`(?i)\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8,}`)
+	pemBlock    = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`)
+	longRun     = regexp.MustCompile(`^[ +-]*[A-Za-z0-9+/=]{60,}$`)
 )
 
 // Mask returns the text without what looks like a secret: values of keys that are named
-// like one, bcrypt hashes, private keys. It errs on the side of hiding.
+// like one, bcrypt hashes, private keys, what an Authorization header brings. It errs on the side of hiding.
 func Mask(text string) string {
 	text = pemBlock.ReplaceAllString(text, hidden)
 	lines := strings.SplitAfter(text, "\n")
@@ -30,6 +31,7 @@ func Mask(text string) string {
 		}
 		body = bcryptHash.ReplaceAllString(body, hidden)
 		body = secretKey.ReplaceAllString(body, "${1}"+hidden)
+		body = credentials.ReplaceAllString(body, "${1} "+hidden)
 		if longRun.MatchString(body) {
 			body = body[:len(body)-len(strings.TrimLeft(body, " +-"))] + hidden
 		}

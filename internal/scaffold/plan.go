@@ -60,6 +60,7 @@ func Plan(a answers.Answers, m Material) ([]safefile.File, error) {
 	p.secrets(m)
 	if v.BundledAuth {
 		p.render("engine.Dockerfile.tmpl", PathDockerfile, modePublic)
+		p.add(PathEventsSecret, modeSecret, []byte(eventsSecret(m.HTTPSecret).Reveal()+"\n"))
 		if len(m.EngineBinary) > 0 {
 			p.add(PathEngine, modeProgram, m.EngineBinary)
 		}
@@ -170,6 +171,7 @@ type view struct {
 	ServicePattern string // ACL pattern that the registry's service alone matches
 
 	HTTPSecret     secret.Text
+	EventsBearer   secret.Text // what the registry's notifications bring
 	AzureSecret    secret.Text
 	S3File         bool // keys in secrets/s3_credentials
 	S3Region       string
@@ -200,6 +202,7 @@ func bareView(a answers.Answers, m Material) *view {
 		ACME:           a.TLS == answers.TLSACME || a.TLS == answers.TLSACMEStaging,
 		CustomHTTPPort: a.HTTPPort != answers.DefaultHTTPPort,
 		HTTPSecret:     m.HTTPSecret, AzureSecret: m.AzureSecret,
+		EventsBearer: secret.New("Bearer " + eventsSecret(m.HTTPSecret).Reveal()),
 	}
 	// Browsers remember the header: it would lock localhost and the clients of a private
 	// CA out of plain HTTP, and of a new CA, for a year.

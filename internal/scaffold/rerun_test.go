@@ -492,6 +492,7 @@ func TestMask(t *testing.T) {
 		{"aws_secret_access_key = " + private, "aws_secret_access_key = ***"},
 		{`"client_secret": "` + private + `",`, `"client_secret": ***,`},
 		{"-----BEGIN PRIVATE KEY-----\n" + private + "\n-----END PRIVATE KEY-----\nend", "***\nend"},
+		{"Authorization: ['Bearer " + private + "']", "Authorization: ['Bearer ***']"},
 		{"key: conf/keys/server.key", "key: conf/keys/server.key"},
 		{"token:\n  issuer: x", "token:\n  issuer: x"},
 		{"secrets: [s3_credentials]", "secrets: [s3_credentials]"},

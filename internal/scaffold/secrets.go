@@ -1,6 +1,8 @@
 package scaffold
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -119,4 +121,12 @@ func pick(random io.Reader, n int, alphabet string) (string, error) {
 		b[i] = alphabet[int(b[i])%len(alphabet)]
 	}
 	return string(b), nil
+}
+
+// eventsSecret is what the registry's notifications bring to the token server. It comes from the
+// registry's own secret, so that both sides agree after any change of the answers.
+func eventsSecret(http secret.Text) secret.Text {
+	mac := hmac.New(sha256.New, []byte(http.Reveal()))
+	mac.Write([]byte("regctl-setup: the registry's events"))
+	return secret.New(hex.EncodeToString(mac.Sum(nil)))
 }

@@ -117,8 +117,21 @@ func traps() map[string]func(*testing.T, consumed) {
 				t.Errorf("auth: command %q", g.project.Services["auth"].Command)
 			}
 			for service, c := range g.registries {
-				if len(c.Notifications.Endpoints) > 0 {
-					t.Errorf("%s: endpoints, whose headers would be logged", service)
+				// The registry logs the headers of its endpoints. What stands in the one that is
+				// written opens the listener on the internal network and nothing else.
+				for _, e := range c.Notifications.Endpoints {
+					own := strings.TrimSpace(string(fileData(t, g.files, PathEventsSecret)))
+					if e.URL != EventsURL || len(e.Headers) != 1 || !slices.Equal(e.Headers["Authorization"], []string{"Bearer " + own}) ||
+						own == c.HTTP.Secret || !slices.Equal(g.auth.Extras.Audit.Events.Peers, config.PrivateRanges()) {
+						t.Errorf("%s: endpoint %s, whose headers would be logged", service, e.URL)
+					}
+				}
+				want := 0
+				if g.a.Runtime == answers.RuntimeCompose && g.a.AuthEngine() == answers.EngineBundled && service == "registry" {
+					want = 1
+				}
+				if n := len(c.Notifications.Endpoints); n != want {
+					t.Errorf("%s: %d endpoints, want %d", service, n, want)
 				}
 			}
 		},
