@@ -39,6 +39,17 @@ func soak(full, reduced int) int {
 	return reduced
 }
 
+// medians runs both measurements n times, in turns, so that a busy machine slows both.
+func medians(n int, first, second func() time.Duration) (time.Duration, time.Duration) {
+	var a, b []time.Duration
+	for range n {
+		a, b = append(a, first()), append(b, second())
+	}
+	slices.Sort(a)
+	slices.Sort(b)
+	return a[n/2], b[n/2]
+}
+
 // keyPair makes a signing pair once for all tests; making RSA keys is slow.
 var keyPair = sync.OnceValue(func() [2][]byte { return makePair(2048) })
 

@@ -184,16 +184,20 @@ func TestC1HugeRequests(t *testing.T) { // not parallel: it measures time and me
 func refusedCheaply(t *testing.T, srv http.Handler, log *bytes.Buffer, cases map[string]call) {
 	t.Helper()
 	for name, c := range cases {
-		log.Reset()
-		begin := time.Now()
-		w := do(t, srv, c)
-		d := time.Since(begin)
+		var w *httptest.ResponseRecorder
+		best := time.Hour
+		for try := 0; try < 5 && best > 100*time.Millisecond; try++ { // a busy machine is slow now and then
+			log.Reset()
+			begin := time.Now()
+			w = do(t, srv, c)
+			best = min(best, time.Since(begin))
+		}
 		if w.Code != 400 && w.Code != 413 {
 			t.Errorf("%s: status %d", name, w.Code)
 		}
 		expectForm(t, name, w)
-		if d > 100*time.Millisecond { // five times the figure
-			t.Errorf("%s: took %v", name, d)
+		if best > 100*time.Millisecond { // five times the figure
+			t.Errorf("%s: took %v", name, best)
 		}
 		if w.Body.Len() > 1024 {
 			t.Errorf("%s: answer of %d bytes", name, w.Body.Len())
@@ -223,31 +227,36 @@ func allocated() int64 {
 }
 
 func TestC2LabelProduct(t *testing.T) { // not parallel: it measures time
-	var values []string
-	for i := range 100 {
-		values = append(values, fmt.Sprintf("v%d", i))
+	user := func(name string, values int) string {
+		var list []string
+		for i := range values {
+			list = append(list, fmt.Sprintf("v%d", i))
+		}
+		all := "[" + strings.Join(list, ", ") + "]"
+		return fmt.Sprintf("  %q: {password: %q, labels: {a: %s, b: %s, c: %s}}\n", name, testing5, all, all, all)
 	}
-	list := strings.Join(values, ", ")
-	srv := newServer(t, newFolder(t, head+`users: {"u": {password: "`+testing5+`", labels: {a: [`+list+`], b: [`+list+`], c: [`+list+`]}}}
-acl:
+	srv := newServer(t, newFolder(t, head+"users:\n"+user("few", 10)+user("many", 100)+`acl:
 - {match: {name: '/^${labels:a}-${labels:b}-${labels:c}$/'}, actions: ["pull"]}
 - {match: {name: '${labels:a}/${labels:b}/${labels:c}'}, actions: ["push"]}
 `).options(), nil)
-	ask := func(name string) (string, time.Duration) {
+	ask := func(user, name, want string) time.Duration {
 		begin := time.Now()
-		w := do(t, srv, call{path: "/auth?service=r&scope=repository:" + name + ":pull,push", user: basic("u", "testing")})
+		w := do(t, srv, call{path: "/auth?service=r&scope=repository:" + name + ":pull,push", user: basic(user, "testing")})
 		d := time.Since(begin)
-		c, _ := tokenOf(t, w.Body.Bytes())
-		return c.granted(), d
-	}
-	ask("warm/up")
-	for name, want := range map[string]string{"v1-v99-v50": "pull", "v1/v99/v50": "push", "v1/v99/x": "", "v100-v1-v1": ""} {
-		got, d := ask(name)
-		if got != "repository:"+name+":"+want {
-			t.Errorf("%s: %q, want %q", name, got, want)
+		if c, _ := tokenOf(t, w.Body.Bytes()); c.granted() != "repository:"+name+":"+want {
+			t.Errorf("%s as %s: %q, want %q", name, user, c.granted(), want)
 		}
-		if d > 50*time.Millisecond { // five times the figure
-			t.Errorf("%s took %v", name, d)
+		return d
+	}
+	ask("few", "warm/up", "")
+	ask("many", "warm/up", "")
+	for name, want := range map[string]struct{ few, many string }{
+		"v1-v9-v5": {"pull", "pull"}, "v1-v99-v50": {"", "pull"}, "v1/v99/v50": {"", "push"}, "v1/v99/x": {}, "v100-v1-v1": {},
+	} {
+		few, many := medians(15, func() time.Duration { return ask("few", name, want.few) }, func() time.Duration { return ask("many", name, want.many) })
+		t.Logf("%s: 10 values in 3 labels %v, 100 in 3 %v", name, few, many)
+		if many > 20*few { // the product grows by 1,000, the values by 10
+			t.Errorf("%s: 100 values take %v, 10 take %v", name, many, few)
 		}
 	}
 }
@@ -273,7 +282,7 @@ func TestC3ManyRegexps(t *testing.T) { // not parallel: it measures time
 		}
 	}
 	t.Logf("1,000 regexps, 100 scopes: %v", best)
-	if best > 250*time.Millisecond { // five times the figure
+	if best > 250*time.Millisecond { // five times the figure, the best of five
 		t.Errorf("100 scopes against 1,000 regexps took %v", best)
 	}
 }
