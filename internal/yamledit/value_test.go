@@ -159,13 +159,23 @@ func TestCost(t *testing.T) {
 	perUser := map[int]uint64{}
 	for _, users := range []int{1_000, 20_000} {
 		data := bigFile(users, users/10)
-		library, libraryTime := allocated(func() {
+		// The best of several, side by side: what else runs on the machine slows one of them.
+		least := func(f func()) (bytes uint64, took time.Duration) {
+			bytes, took = allocated(f)
+			for range 20_000 / users / 2 {
+				if b, t := allocated(f); t < took {
+					bytes, took = b, t
+				}
+			}
+			return bytes, took
+		}
+		library, libraryTime := least(func() {
 			var n yaml.Node
 			if err := yaml.Unmarshal(data, &n); err != nil {
 				t.Fatal(err)
 			}
 		})
-		edit, editTime := allocated(func() {
+		edit, editTime := least(func() {
 			d, err := Parse(data)
 			if err != nil {
 				t.Fatal(err)
