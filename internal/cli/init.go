@@ -164,6 +164,9 @@ func (a *app) nextAfterInit(dir string, r answers.Answers) {
 		a.note("  regctl-setup up %s", dir)
 		return
 	}
+	if r.UsesS3() && !r.BundlesStore() {
+		a.note("  regctl-setup -C %s s3 init   # makes the bucket where it is missing, and tries it with the registry's keys", dir)
+	}
 	a.note("  cd %s && docker compose up -d --wait", dir)
 	a.note("  docker login %s -u %s", r.Host(), r.Accounts()[0].Name)
 	if r.TLS == answers.TLSInternal {
