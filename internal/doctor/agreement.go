@@ -293,9 +293,21 @@ func domainsAgree(p *pass) {
 	for _, s := range p.registrySites() {
 		if !slices.Contains(s.hosts(), a.Domain) && !slices.Contains(s.hosts(), "") {
 			p.report(s.pos, "the site that leads to the registry is %s, and %s says %q", strings.Join(s.addresses, ", "), deployment.AnswersFile, a.Domain).
-				mend("write the site as %s, or change the domain everywhere: %s", a.Domain, fix())
+				mend("write the site as %s in %s, then: %s", siteNamed(s, a.Domain), p.site.file, p.restart("caddy"))
 		}
 	}
+}
+
+// siteNamed is a site's first address with another host: scheme and port stay.
+func siteNamed(s caddySite, domain string) string {
+	_, scheme, port := splitSite(s.addresses[0])
+	if port != "" {
+		domain = net.JoinHostPort(domain, port)
+	}
+	if scheme != "" {
+		domain = scheme + "://" + domain
+	}
+	return domain
 }
 
 func authDomain(a *answers.Answers) string {

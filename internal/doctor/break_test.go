@@ -312,6 +312,21 @@ func TestOwnerMismatch(t *testing.T) {
 	}
 }
 
+// TestModeThatKeepsItsOwnerOut: root reads such a file, and the service without capabilities does not.
+func TestModeThatKeepsItsOwnerOut(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: others than root can't read the file either, which file-missing tells")
+	}
+	dir := good(t, "localhost")
+	chmod("conf/auth/auth-server.yml", 0)(t, dir)
+	r := doctor.Disk(t.Context(), gather(t, dir))
+	if len(r.Findings) != 1 || r.Findings[0].Code != "owner-mismatch" || r.Findings[0].Fix.Apply == nil || !strings.Contains(r.Findings[0].Message, "mode 0000") {
+		t.Fatalf("want owner-mismatch alone, with a fix:\n%s", show(r))
+	}
+	breakage{}.mended(t, dir, r)
+}
+
 // replaceLine replaces the one line that begins with the text.
 func replaceLine(name, begins, line string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {

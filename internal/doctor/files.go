@@ -137,7 +137,7 @@ func filesChecks() []Check {
 		},
 		{
 			Code: "owner-mismatch", Severity: Error,
-			Title: "a file that its service can't read because of its owner",
+			Title: "a file that its service can't read because of its owner or mode",
 			Why:   "the services run as one user without capabilities; a file of mode 0600 that belongs to somebody else stops them with \"permission denied\"",
 			Mend:  "chown -R UID:GID of .env's REGISTRY_UID and REGISTRY_GID, or correct these two",
 			run:   owners,

@@ -277,6 +277,10 @@ func (p *prober) speaksTLS(ctx context.Context) bool {
 			p.find("tls-wrong-host", "the certificate of %s is for %q", p.hostPort(), wrong.Certificate.DNSNames)
 		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 			p.find("tls-expired", "the certificate of %s: %v", p.hostPort(), invalid.Detail)
+		case strings.Contains(err.Error(), "remote error: tls: internal error"), strings.Contains(err.Error(), "unrecognized name"):
+			p.find("tls-wrong-host", "%s has no certificate for the name %s", p.hostPort(), p.base.Hostname()).
+				mend("let a site of the Caddyfile be named %s, then: %s; where it is, Caddy got no certificate: %s   shows why", p.base.Hostname(), p.restart("caddy"), p.logsCommand("caddy"))
+			return false
 		default:
 			p.find("tls-not-spoken", "TLS with %s fails: %v", p.hostPort(), err).mend("%s   shows why", p.dockerCompose("logs --tail 50 caddy"))
 			return false
@@ -462,7 +466,11 @@ func (p *prober) realmWorks(ctx context.Context) bool {
 	}
 	got, err := p.do(ctx, http.MethodGet, p.tokenURL(), "", nil)
 	if err != nil {
-		p.find("realm-unreachable", "%s://%s does not answer: %v", p.realmURL.Scheme, p.realmURL.Host, err)
+		f := p.find("realm-unreachable", "%s://%s does not answer: %v", p.realmURL.Scheme, p.realmURL.Host, err)
+		if p.realmURL.Host == p.base.Host { // where the registry has just answered
+			f.Message = fmt.Sprintf("the registry answers on %s, and the token server behind %s does not: %v", p.base.Host, p.realmURL, err)
+			f.mend("%s   shows why it does not run", p.logsCommand("auth"))
+		}
 		return false
 	}
 	p.requestID = got.header.Get("X-Request-Id")

@@ -26,6 +26,12 @@ func owners(p *pass) {
 		}
 		for _, file := range job.files {
 			owner, mode, ok := ownerOf(file)
+			if ok && owner == uid && mode&0o400 == 0 {
+				p.report(at(p.rel(file)), "mode %04o keeps even its owner out, as whom service %s runs (user %d)", mode, job.s.Name, uid).
+					mend("chmod 600 %s   (%s does)", p.shown(p.rel(file)), p.cmd("doctor --fix")).
+					makes(p.chmod(file, 0o600))
+				continue
+			}
 			if !ok || owner == uid || mode&0o004 != 0 {
 				continue
 			}

@@ -110,7 +110,8 @@ func unusableAuthority(p *pass) {
 	if err != nil || t.bundle == nil {
 		return // the registry's files have checks of their own
 	}
-	if p.Bundled && !slices.ContainsFunc(t.bundle, ca[0].Equal) && !p.rotating() {
+	chain := p.signing()
+	if p.Bundled && chain != nil && leadsTo(chain, t.bundle) && !slices.ContainsFunc(t.bundle, ca[0].Equal) && !p.rotating() {
 		p.report(at(p.rel(t.bundleFile)), "it does not hold %s: the registry refuses what that authority issues", p.rel(certFile)).
 			mend("cat %s >> %s   then: %s", p.shown(p.rel(certFile)), p.shown(p.rel(t.bundleFile)), p.restart("registry"))
 	}

@@ -115,7 +115,7 @@ func trustChecks() []Check {
 				if t.bundle == nil || chain == nil || leadsTo(chain, t.bundle) {
 					return
 				}
-				p.report(at(p.rel(t.bundleFile)), "it holds %d certificates, and none is that of the signing key", len(t.bundle)).
+				p.report(at(p.rel(t.bundleFile)), "none of the certificates in it (%d) is that of the signing key", len(t.bundle)).
 					mend("%s   adds it; then: %s", p.cmd("doctor --fix"), p.restart("registry")).
 					makes(p.writeTrust("auth.token.rootcertbundle", t.bundleFile))
 			},
