@@ -141,3 +141,39 @@ func TestRefreshTokens(t *testing.T) {
 		})
 	}
 }
+
+// TestDockerKeepsIdentityToken: docker login asks for a refresh token by itself, keeps it in
+// the place of the password, and goes on with it.
+func TestDockerKeepsIdentityToken(t *testing.T) {
+	t.Parallel()
+	docker := part(t, "docker")
+	s := newStack(t, "registry", asServe, "--engine", "bundled")
+	withRefreshTokens(t, s)
+	// Without an engine the docker CLI logs in by itself, over TLS to localhost.
+	env := append(s.clientEnv(t, anonymous), "DOCKER_HOST=unix:///nonexistent/docker.sock")
+	if r := execute(t, s.admin.Password+"\n", env, docker, "login", "--username", s.admin.Name, "--password-stdin", s.host); r.status != 0 {
+		t.Fatalf("docker login: %s", r)
+	}
+	var home string
+	for _, v := range env {
+		if h, ok := strings.CutPrefix(v, "HOME="); ok {
+			home = h
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(home, ".docker", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := decode[struct {
+		Auths map[string]struct{ Auth, IdentityToken string }
+	}](t, string(data)).Auths[s.host]
+	password, err := base64.StdEncoding.DecodeString(kept.Auth)
+	if err != nil || strings.Contains(string(password), s.admin.Password) || kept.IdentityToken == "" {
+		t.Fatalf("docker keeps an identity token of %d bytes; the password too: %v (%v)", len(kept.IdentityToken), strings.Contains(string(password), s.admin.Password), err)
+	}
+	img := newImage(t, 4096)
+	push := []string{part(t, "crane"), "push", img.tar, s.ref("team/app:1")}
+	allowed(t, "push with docker's identity token", execute(t, "", env, push...))
+	cli(t, "", "-C", s.dir, "token", "revoke", "--account", s.admin.Name)
+	refused(t, "push after the revocation", execute(t, "", env, push...))
+}

@@ -36,7 +36,6 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/extprog"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
 	"github.com/regctl-setup/regctl-setup/internal/secret"
-	"github.com/regctl-setup/regctl-setup/internal/token"
 )
 
 // Options say what to load.
@@ -64,8 +63,12 @@ type Options struct {
 type Loader struct {
 	o Options
 
+	rotating sync.Mutex // one change of the signing key at a time
+	told     *leaf      // what the log says signs; held with rotating
+
 	mu   sync.Mutex
 	file *config.File
+	leaf *leaf // what signs in the place of the pair on disk; nil: that one does
 }
 
 // NewLoader returns a loader that has loaded nothing yet.
@@ -88,13 +91,19 @@ func (l *Loader) Load(ctx context.Context) (*authserver.State, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	st, f, err := Load(l.o)
+	l.mu.Lock()
+	last := l.leaf
+	l.mu.Unlock()
+	st, f, err := load(l.o, last)
 	if err != nil {
 		return nil, err
 	}
 	f.Detach() // nobody edits what is served
 	l.mu.Lock()
 	l.file = f
+	if src, ok := st.Source.(*source); ok {
+		l.leaf = src.leaf
+	}
 	l.mu.Unlock()
 	return st, nil
 }
@@ -111,15 +120,26 @@ func (l *Loader) File() *config.File {
 type source struct {
 	data []byte
 	file *config.File
+	// disk is the signing pair of the files, leaf what signs in its place; nil: it does itself.
+	disk *keys.Pair
+	leaf *leaf
 }
 
 // Load reads the config and its key files. The error is a [config.Problems] where the
 // config is at fault; others name the file. The config comes back beside the state, and
 // beside an error where its text could be understood.
-func Load(o Options) (*authserver.State, *config.File, error) {
+func Load(o Options) (*authserver.State, *config.File, error) { return load(o, nil) }
+
+func (o Options) withDefaults() Options {
 	if o.Resolve == nil {
 		o.Resolve = func(p string) string { return p }
 	}
+	return o
+}
+
+// load is Load after a state whose signing pair was last.
+func load(o Options, last *leaf) (*authserver.State, *config.File, error) {
+	o = o.withDefaults()
 	data, err := readConfig(o.ConfigPath)
 	if err != nil {
 		return nil, nil, err
@@ -139,10 +159,16 @@ func Load(o Options) (*authserver.State, *config.File, error) {
 			sources = append(sources, p)
 		}
 	}
+	for _, p := range authoritySources(o, f) {
+		if !slices.Contains(sources, p) {
+			sources = append(sources, p)
+		}
+	}
 	// Before and after: a state made of files that changed in between would be of no
 	// moment that ever was.
 	before := authserver.FingerprintFiles(sources)
-	st, err := build(o, f, programs)
+	src := &source{data: data, file: f}
+	st, err := build(o, f, programs, src, last)
 	if err != nil {
 		return nil, f, err
 	}
@@ -154,7 +180,6 @@ func Load(o Options) (*authserver.State, *config.File, error) {
 		return nil, f, fmt.Errorf("%s: %w", o.ConfigPath, authserver.ErrChanged)
 	}
 	st.Sources, st.Fingerprint = sources, before
-	src := &source{data: data, file: f}
 	st.Source = src
 	st.Follows = src.follows
 	return st, f, nil
@@ -209,20 +234,19 @@ func fileError(what, path string, err error) error {
 	return fmt.Errorf("%s %s: %w", what, path, err)
 }
 
-// build makes the state of a config that is in order.
-func build(o Options, f *config.File, programs map[string]extprog.Program) (*authserver.State, error) {
+// build makes the state of a config that is in order, and notes in src what signs. last is
+// what signed before.
+func build(o Options, f *config.File, programs map[string]extprog.Program, src *source, last *leaf) (*authserver.State, error) {
 	certPath, keyPath := f.SigningPair()
 	pair, err := keys.LoadPair(o.resolve(keyPath), o.resolve(certPath), keys.LoadOptions{AllowReadableKey: f.Extras.AllowReadableKey})
 	if err != nil {
 		return nil, fmt.Errorf("signing pair: %w", err)
 	}
-	issuer, err := token.New(token.Options{
-		Issuer: f.Token.Issuer, Pair: pair, LegacyKeyID: !f.Token.DisableLegacyKeyID,
-		X5C: token.X5CMode(f.Extras.X5C), Now: o.Now, Rand: o.Rand, Warn: o.Warn,
-	})
+	sign, newLeaf, err := signer(o, f, pair, last)
 	if err != nil {
-		return nil, fmt.Errorf("signing pair: %w", err)
+		return nil, err
 	}
+	src.disk, src.leaf = pair, newLeaf
 	policy, err := f.Policy()
 	if err != nil {
 		return nil, err
@@ -248,7 +272,6 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 	x, l := &f.Extras, &f.Extras.Limits
 	st := &authserver.State{
 		Realm:          f.Token.Issuer,
-		Issuer:         issuer,
 		Expiration:     f.Token.Expiration,
 		PullExpiration: x.PullExpiration, PushExpiration: x.PushExpiration,
 		ReuseTokens:    x.TokenReuse,
@@ -277,11 +300,11 @@ func build(o Options, f *config.File, programs map[string]extprog.Program) (*aut
 		},
 		AuditRequired: x.Audit.Mode == config.AuditRequired,
 		MetricsListen: x.Metrics.Listen, MetricsGiven: x.Metrics.Given,
-		Certificates: []authserver.Certificate{{Name: "signing", Expires: pair.Leaf().NotAfter}},
-		Users:        len(f.Users),
+		Users: len(f.Users),
 	}
-	if st.JWKS, err = keys.JWKS(pair.Signer.Public()); err != nil {
-		return nil, fmt.Errorf("signing pair: %w", err)
+	issuer, err := signing(o, f, sign, st)
+	if err != nil {
+		return nil, err
 	}
 	if tlsConfig != nil {
 		st.Certificates = append(st.Certificates, authserver.Certificate{Name: "server", Expires: tlsConfig.Certificates[0].Leaf.NotAfter})

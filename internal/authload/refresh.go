@@ -138,7 +138,7 @@ func (r *refresher) standing(t *refresh.Token) (id authn.Identity, reason string
 	case errors.Is(fault, authn.ErrExpired):
 		return authn.Identity{}, "the account has expired", nil
 	case fault != nil:
-		return authn.Identity{}, "the account is gone", nil
+		return authn.Identity{}, "the account is gone", nil //nolint:nilerr // the reason says it
 	}
 	same, err := r.store.Bound(t, hash)
 	switch {

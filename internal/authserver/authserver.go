@@ -295,6 +295,24 @@ func (s *Server) State() *State { return s.state.Load() }
 // and shown by /healthz?verbose.
 func (s *Server) Reload(ctx context.Context) error { return s.reload(ctx, nil) }
 
+// Replace puts next, which was made of old by changing what signs, in its place where old is
+// still in force, and reports whether it was. Nothing is loaded and the listeners stay.
+func (s *Server) Replace(old, next *State) bool {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	if s.State() != old {
+		return false
+	}
+	if next.reuse = nil; next.ReuseTokens {
+		next.reuse = newTokenCache()
+	}
+	s.state.Store(next)
+	if s.adopted != nil {
+		s.adopted(next)
+	}
+	return true
+}
+
 // ErrChanged is what a Load returns whose files changed while it read them. The next look
 // will find them whole.
 var ErrChanged = errors.New("the files changed while they were being read")

@@ -242,6 +242,7 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	}
 	go reloadOnHangup(ctx, srv, manager, log, status)
 	go srv.Watch(ctx, authserver.WatchOptions{})
+	go loader.RotateSigningKey(ctx, srv, log)
 	go watchdog(ctx, manager, srv, log)
 	var told sync.WaitGroup
 	told.Go(func() {

@@ -205,6 +205,7 @@ func (a *app) upEmbedded(ctx context.Context, d *deployment.Deployment, addr str
 	defer cancel()
 	go reloadOnHangup(ctx, tokens, nil, log, func() string { return "" })
 	go tokens.Watch(ctx, authserver.WatchOptions{})
+	go loader.RotateSigningKey(ctx, tokens, log)
 	defer onSecondSignal(srv.Close)()
 	if err := a.printReady(d, srv, loader.File(), accounts); err != nil {
 		srv.Close()

@@ -31,6 +31,7 @@
 //	  limits: {LIMIT: NUMBER | DURATION}    the fields of Limits, in snake case
 //	  expiration: {pull: DURATION, push: DURATION}
 //	  token_reuse: bool                     default true: hand a token out again that would say the same
+//	  rotate_signing_key: DURATION           at least 1h
 //	  refresh_tokens: bool | {lifetime: DURATION, path: FOLDER}
 //	  password_cache: DURATION              default 5m; 0: never
 //	  audit: best-effort | required | off   default best-effort, or a map with mode and the rest (see [Audit])
@@ -266,6 +267,9 @@ type Extras struct {
 	PushExpiration time.Duration
 	// RefreshTokens is nil when they are off.
 	RefreshTokens *RefreshTokens
+	// RotateSigningKey is after what time the server makes itself a new signing key; zero:
+	// never.
+	RotateSigningKey time.Duration
 	// TokenReuse lets a token that would say the same be handed out again for a while.
 	TokenReuse bool
 	// PasswordCache is how long a successful password check is remembered; zero: never.

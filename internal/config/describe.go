@@ -31,6 +31,7 @@ func Settings() []Setting {
 		{"metrics: {listen}", d.Metrics.Listen, "where metrics are shown (HOST:PORT), or off; :9101 in a container"},
 		{"users: {NAME: {expires, robot}}", "", "until when an account is let in; written by user add --expires"},
 		{"refresh_tokens", "false", "give clients that ask for one (docker login does) a token in the place of the password: true, or {lifetime: 90d, path: state/refresh}; without a lifetime it is good until revoked"},
+		{"rotate_signing_key", "never", "sign with a new key of the same type after this time, as 30d (at least 1h): issued in memory by the authority beside the signing key (ca.key, ca.pem), which the registry must trust"},
 		{"lint: {ignore: [RULE]}", "", "lint rules that are switched off"},
 	}
 }

@@ -21,6 +21,7 @@ func (w *walker) extras(p pair) {
 	if !w.mapping(val, whole, "a map of settings", &extrasSection) {
 		return
 	}
+	var rotate *yaml.Node
 	for _, k := range w.pairs(val, whole, true, nil) {
 		if !extrasSection.has(k.name) {
 			w.unknown(k, &extrasSection)
@@ -62,11 +63,21 @@ func (w *walker) extras(p pair) {
 			w.refreshTokens(k, s)
 		case "metrics":
 			w.metrics(k, s)
+		case "rotate_signing_key":
+			if d, ok := w.duration(k.val, s, time.Hour, maxSeconds*time.Second); ok {
+				x.RotateSigningKey, rotate = d, k.key
+			}
 		case "password_cache":
 			if d, ok := w.duration(k.val, s, 0, 24*time.Hour); ok {
 				x.PasswordCache = d
 			}
 		}
+	}
+	if rotate != nil && x.X5C == "never" {
+		w.problem(rotate, Problem{
+			Code: CodeSetting, Msg: extrasKey + ".rotate_signing_key: with x5c: never no registry would take the new key's tokens",
+			Hint: "remove x5c: never, or this setting",
+		})
 	}
 }
 

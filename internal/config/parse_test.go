@@ -466,6 +466,16 @@ acl: []
 			`13:15 bad-glob: match.labels."role": bad glob "[": syntax error in pattern`,
 			`14:11 bad-cidr: match.ip: "localhost" is neither an address nor a CIDR`,
 		}},
+		{"signing key that nobody would trust", withUsers(`users: {}
+x-regctl-setup:
+  rotate_signing_key: 30d
+  x5c: never
+`), []string{
+			"9:3 setting-without-effect: x-regctl-setup.rotate_signing_key: with x5c: never no registry would take the new key's tokens",
+		}},
+		{"signing key too often", withUsers(`users: {}
+x-regctl-setup: {rotate_signing_key: 59m}
+`), []string{"8:38 bad-value: x-regctl-setup.rotate_signing_key: expected 1h0m0s to 878400h0m0s, found 59m0s"}},
 		{"extras", withUsers(`users: {}
 x-regctl-setup:
   x5c: Never

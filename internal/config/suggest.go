@@ -103,10 +103,10 @@ var (
 	extrasSection = section{
 		where: extrasKey,
 		keys: []string{"x5c", "allow_passwordless", "literal_labels", "trusted_proxies", "services", "users", "lint",
-			"allow_readable_key", "limits", "expiration", "refresh_tokens", "token_reuse", "password_cache", "audit", "metrics"},
+			"allow_readable_key", "limits", "expiration", "refresh_tokens", "rotate_signing_key", "token_reuse", "password_cache", "audit", "metrics"},
 		confusions: map[string]string{
 			"trusted_proxy": "trusted_proxies", "proxies": "trusted_proxies", "service": "services",
-			"passwordless": "allow_passwordless", "ignore": "lint: {ignore: [...]}", "cache": "password_cache", "token_cache": "token_reuse", "reuse": "token_reuse",
+			"passwordless": "allow_passwordless", "ignore": "lint: {ignore: [...]}", "cache": "password_cache", "token_cache": "token_reuse", "reuse": "token_reuse", "rotate": "rotate_signing_key", "rotate_key": "rotate_signing_key",
 			"prometheus": "metrics: {listen: ...}", "metrics_listen": "metrics: {listen: ...}",
 		},
 	}

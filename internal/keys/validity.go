@@ -22,6 +22,10 @@ func (e *ValidityError) Error() string {
 	return fmt.Sprintf("certificate %q has expired on %s", e.Subject, e.NotAfter.UTC().Format(time.RFC3339))
 }
 
+// Issued returns when a certificate that this package made was made: they are valid from a day
+// before. Of other certificates it is a day after the begin of their validity.
+func Issued(c *x509.Certificate) time.Time { return c.NotBefore.Add(backdate) }
+
 // CheckDates returns a *ValidityError when a certificate of the chain is out of date at the time.
 func (p *Pair) CheckDates(now time.Time) error { return CheckDates(now, p.Chain...) }
 
