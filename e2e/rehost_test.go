@@ -15,6 +15,7 @@ import (
 // addresses are where the parts of a rehosted deployment listen, all on loopback.
 type addresses struct {
 	auth, registry, debug, health string // host:port
+	events                        string // where the registry reports to
 	http, https                   int    // Caddy's
 }
 
@@ -22,7 +23,7 @@ func newAddresses(t *testing.T) addresses {
 	t.Helper()
 	loopback := func() string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
 	return addresses{
-		auth: loopback(), registry: loopback(), debug: loopback(), health: loopback(),
+		auth: loopback(), registry: loopback(), debug: loopback(), health: loopback(), events: loopback(),
 		http: freePort(t), https: freePort(t),
 	}
 }
@@ -38,14 +39,20 @@ type substitution struct {
 // the stories then prove, they prove about the files that init wrote.
 func rehost(t *testing.T, dir string, at addresses) {
 	t.Helper()
+	reports := 0 // the bundled engine's registry reports to it
+	if _, err := os.Stat(filepath.Join(dir, "conf", "auth", "events-secret")); err == nil {
+		reports = 1
+	}
 	for file, subs := range map[string][]substitution{
 		"conf/auth/auth-server.yml": {
 			{"addr: ':5001'", "addr: '" + at.auth + "'", 1},
+			{"address: ':5002'", "address: '" + at.events + "'", reports},
 		},
 		"conf/registry/config.yml": {
 			{"rootdirectory: /var/lib/registry", "rootdirectory: " + filepath.Join(dir, "data", "registry"), 1},
 			{"addr: ':5000'", "addr: '" + at.registry + "'", 1},
 			{"addr: 127.0.0.1:5001", "addr: " + at.debug, 1},
+			{"http://auth:5002/events", "http://" + at.events + "/events", reports},
 			{"https://localhost/auth", fmt.Sprintf("https://localhost:%d/auth", at.https), 1},
 			{"/etc/regctl-setup/trust/", filepath.Join(dir, "conf", "trust") + "/", 2},
 		},
