@@ -284,24 +284,21 @@ func (d *decoder) unique(to *string) error {
 }
 
 // digits reads a number and returns its text.
-func (d *decoder) digits() ([]byte, error) {
+func (d *decoder) digits() []byte {
 	begin := d.i
 	for d.i < len(d.b) {
 		switch c := d.b[d.i]; {
 		case c >= '0' && c <= '9', c == '-', c == '+', c == '.', c == 'e', c == 'E':
 			d.i++
 		default:
-			return d.b[begin:d.i], nil
+			return d.b[begin:d.i]
 		}
 	}
-	return d.b[begin:d.i], nil
+	return d.b[begin:d.i]
 }
 
 func (d *decoder) integer(to *int64) error {
-	text, err := d.digits()
-	if err != nil {
-		return err
-	}
+	text := d.digits()
 	if len(text) > 1 && text[0] == '0' || len(text) > 2 && text[0] == '-' && text[1] == '0' || len(text) > 0 && text[0] == '+' {
 		return d.fail("bad number")
 	}
@@ -627,10 +624,7 @@ func (d *decoder) skip(depth int) error {
 			return nil
 		}
 	}
-	text, err := d.digits()
-	if err != nil {
-		return err
-	}
+	text := d.digits()
 	if !isNumber(text) {
 		return d.fail("expected a value")
 	}

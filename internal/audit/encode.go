@@ -38,12 +38,6 @@ func (e *encoder) key(k string) {
 	e.b = append(e.b, '"', ':')
 }
 
-func (e *encoder) open(k string) {
-	e.key(k)
-	e.b = append(e.b, '{')
-	e.first = true
-}
-
 func (e *encoder) close() {
 	e.b = append(e.b, '}')
 	e.first = false

@@ -191,7 +191,7 @@ func (s *Summary) refuse(r *Record) {
 	}
 }
 
-// Accounts, Repositories and Addresses are the n names with the highest totals, n <= 0: all.
+// Accounts are the n names with the highest totals, n <= 0: all.
 func (s *Summary) Accounts(n int) []Row { return rows(s.accounts, n) }
 
 // Repositories are like [Summary.Accounts].

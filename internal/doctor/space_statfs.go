@@ -11,6 +11,6 @@ func diskSpace(dir string) (free, total uint64, err error) {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, 0, err
 	}
-	size := uint64(st.Bsize) //nolint:unconvert // a block size is positive; its type differs between systems
+	size := uint64(st.Bsize) // positive; its type differs between systems
 	return st.Bavail * size, st.Blocks * size, nil
 }

@@ -112,7 +112,7 @@ func (s *IO) promptWithoutEcho(prompt string, was *term.State) {
 		if now, err := term.GetState(s.inFd); err != nil || *now != *was {
 			break
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // the terminal tells nobody when its mode changes
 	}
 	_, _ = fmt.Fprint(s.ErrOut, prompt)
 }

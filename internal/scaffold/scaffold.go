@@ -44,7 +44,7 @@ const (
 	PathAuth      = "conf/auth/auth-server.yml"
 
 	// What the registry's notifications must bring to EventsURL.
-	PathEventsSecret = "conf/auth/events-secret"
+	PathEventsSecret = "conf/auth/events-secret" //nolint:gosec // a file's name
 	PathCaddyfile    = "conf/caddy/Caddyfile"
 	PathRegistry     = "conf/registry/config.yml"
 	PathACLTests     = "conf/acl-tests.yml"
