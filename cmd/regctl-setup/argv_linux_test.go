@@ -41,7 +41,7 @@ func TestG6SecretsNeverInArgv(t *testing.T) {
 
 	program := filepath.Join(dir, "login")
 	script := fmt.Sprintf("#!/bin/sh\nfor f in /proc/$$/cmdline /proc/$$/environ /proc/$PPID/cmdline /proc/$PPID/environ; do tr '\\0' ' ' <$f; done >%s/seen\ncat >%s/stdin\nexit 0\n", dir, dir)
-	if err := os.WriteFile(program, []byte(script), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	config, addr := serverFolder(t, plainConfig+"ext_auth: {command: "+program+"}\n")

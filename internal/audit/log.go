@@ -285,16 +285,25 @@ func (l *Log) idle() {
 		l.w.sync()
 	}
 	if l.fault.Load() != nil && l.w.lost > 0 {
-		l.settle(l.w.turn(nil))
+		_, err := l.w.turn(nil)
+		l.settle(err)
 	}
 }
 
 // commit writes a batch and tells everybody what became of theirs.
 func (l *Log) commit(batch []*request) {
 	l.since.Store(time.Now().UnixNano())
-	err := l.w.turn(batch)
+	written, err := l.w.turn(batch)
 	l.since.Store(0)
+	// Noted before anybody is told, so that whoever appended finds the head of their line.
 	l.settle(err)
+	for i, r := range batch {
+		if i < written {
+			r.done <- nil
+		} else {
+			r.done <- err
+		}
+	}
 }
 
 // settle notes whether the log works.
@@ -358,26 +367,24 @@ type writer struct {
 	reason error
 }
 
-// turn takes the lock and writes the batch. The error is the first one; each request has
-// its own.
-func (w *writer) turn(batch []*request) error {
-	fail := func(list []*request, err error) error {
-		if w.lost == 0 && len(list) > 0 {
+// turn takes the lock and writes the batch. It returns how many requests are in the log, and
+// why the others are not.
+func (w *writer) turn(batch []*request) (int, error) {
+	fail := func(written int, err error) (int, error) {
+		n := len(batch) - written
+		if w.lost == 0 && n > 0 {
 			w.lostAt = w.o.Now().UTC()
 		}
-		w.lost += uint64(len(list))
+		w.lost += uint64(n)
 		w.reason = err
-		for _, r := range list {
-			r.done <- err
-		}
-		return err
+		return written, err
 	}
 	if err := w.acquire(); err != nil {
-		return fail(batch, err)
+		return fail(0, err)
 	}
 	defer unlockFile(w.lock)
 	if err := w.prepare(); err != nil {
-		return fail(batch, err)
+		return fail(0, err)
 	}
 	written := 0
 	var err error
@@ -397,13 +404,10 @@ func (w *writer) turn(batch []*request) error {
 		}
 		w.saveHead()
 	}
-	for _, r := range batch[:written] {
-		r.done <- nil
-	}
 	if err != nil {
-		return fail(batch[written:], err)
+		return fail(written, err)
 	}
-	return nil
+	return written, nil
 }
 
 // acquire opens the lock file where it is not open, and takes the lock.
