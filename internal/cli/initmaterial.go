@@ -57,8 +57,8 @@ func (k *kept) common() scaffold.Material {
 		Project:    k.project(),
 		AuthKeyPEM: k.text(scaffold.PathKey), CertPEM: k.disk.Files[scaffold.PathCert].Data,
 		Bundle: k.disk.Files[scaffold.PathBundle].Data, JWKS: k.disk.Files[scaffold.PathJWKS].Data,
-		HTTPSecret: k.secrets.HTTP,
-		LDAPCA:     k.disk.Files[scaffold.PathLDAPCA].Data, CachePassword: k.cache.Proxy,
+		HTTPSecret: k.secrets.HTTP, EventsSecret: scaffold.ReadEventsSecret(k.disk.Files[scaffold.PathEventsSecret].Data),
+		LDAPCA: k.disk.Files[scaffold.PathLDAPCA].Data, CachePassword: k.cache.Proxy,
 		LoginSecrets: map[string]secret.Text{},
 	}
 	for login := range loginSecretFiles(k.base) {

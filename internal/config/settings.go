@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/regctl-setup/regctl-setup/internal/yamledit"
 )
 
@@ -75,4 +77,55 @@ func SetServices(services []string) Edit {
 		}
 		return setValues(path, f.Extras.Services, services), expectation{}, nil
 	}}
+}
+
+// SetAuditEvents is the edit of the listener for the registry's notifications,
+// x-regctl-setup.audit.events; nil takes it out. What else the file says about the audit log
+// stays. The error wraps ErrBadEdit for a listener without an address or a secret.
+func SetAuditEvents(e *AuditEvents) Edit {
+	return Edit{plan: func(f *File) ([]yamledit.Edit, expectation, error) {
+		is := f.Extras.Audit.Events
+		path := yamledit.Path{extrasKey, "audit", "events"}
+		switch {
+		case SameAuditEvents(is, e):
+			return nil, expectation{}, nil
+		case e == nil:
+			return []yamledit.Edit{yamledit.Delete(f.emptied(path))}, expectation{}, nil
+		case e.Address == "" || e.SecretFile == "":
+			return nil, expectation{}, fmt.Errorf("%w: a listener for events needs an address and a file with its secret", ErrBadEdit)
+		}
+		pairs := []yamledit.Pair{yamledit.KV("address", yamledit.Scalar(e.Address)), yamledit.KV("secret_file", yamledit.Scalar(e.SecretFile))}
+		if !slices.Equal(e.Peers, PrivateRanges()) { // the default
+			var peers []string
+			for _, p := range e.Peers {
+				peers = append(peers, p.String())
+			}
+			pairs = append(pairs, yamledit.KV("peers", yamledit.Strings(peers...).Flow()))
+		}
+		events := yamledit.Map(pairs...).Block()
+		section := func(mode string) yamledit.Value {
+			return yamledit.Map(yamledit.KV("mode", yamledit.Scalar(mode)), yamledit.KV("events", events)).Block()
+		}
+		audit := f.doc.Lookup(path[:2])
+		switch {
+		case is != nil:
+			return []yamledit.Edit{yamledit.SetValue(path, events)}, expectation{}, nil
+		case audit != nil && audit.Kind == yaml.ScalarNode: // the mode alone
+			return []yamledit.Edit{yamledit.SetValue(path[:2], section(f.Extras.Audit.Mode))}, expectation{}, nil
+		case audit != nil:
+			return []yamledit.Edit{yamledit.InsertKey(path[:2], "events", events, yamledit.Last())}, expectation{}, nil
+		case f.has(extrasKey):
+			return []yamledit.Edit{yamledit.InsertKey(path[:1], "audit", section(f.Extras.Audit.Mode), yamledit.Last())}, expectation{}, nil
+		}
+		return []yamledit.Edit{yamledit.InsertKey(yamledit.Path{}, extrasKey,
+			yamledit.Map(yamledit.KV("audit", section(f.Extras.Audit.Mode))).Block(), topOrder())}, expectation{}, nil
+	}}
+}
+
+// SameAuditEvents reports whether two listeners are the same; nil is none.
+func SameAuditEvents(x, y *AuditEvents) bool {
+	if x == nil || y == nil {
+		return x == y
+	}
+	return x.Address == y.Address && x.SecretFile == y.SecretFile && slices.Equal(x.Peers, y.Peers)
 }

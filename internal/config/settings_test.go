@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -60,6 +62,7 @@ func TestSettingsRefused(t *testing.T) {
 		"empty issuer": SetIssuer(""),
 		"no lifetime":  SetExpiration(0),
 		"no service":   SetServices(nil),
+		"no secret":    SetAuditEvents(&AuditEvents{Address: ":5002"}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -68,5 +71,46 @@ func TestSettingsRefused(t *testing.T) {
 				t.Errorf("error %v, want ErrBadEdit", err)
 			}
 		})
+	}
+}
+
+// TestSetAuditEvents puts the listener into files that say more and less about the audit log,
+// takes it out again, and expects the file of before.
+func TestSetAuditEvents(t *testing.T) {
+	t.Parallel()
+	listener := &AuditEvents{Address: ":5002", SecretFile: "conf/auth/events-secret", Peers: PrivateRanges()}
+	for name, tt := range map[string]struct{ extras, mode string }{
+		"nothing":     {"  services: ['a', \"b\"] # registries\n", AuditBestEffort},
+		"the mode":    {"  audit: required # or nothing\n", AuditRequired},
+		"settings":    {"  audit:\n    # For ever.\n    keep: 0\n", AuditBestEffort},
+		"in one line": {"  audit: {mode: required, keep: 0}\n", AuditRequired},
+		"another":     {"  audit:\n    events: {address: ':6', secret_file: x}\n", AuditBestEffort},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := mustParse(t, []byte(strings.Replace(settingsFile, "  services: ['a', \"b\"] # registries\n", tt.extras, 1)))
+			next, err := f.Apply(SetAuditEvents(listener))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := next.Extras.Audit
+			if !SameAuditEvents(got.Events, listener) || got.Mode != tt.mode || got.Keep != f.Extras.Audit.Keep {
+				t.Errorf("the audit log is kept as %+v with events %+v\n%s", got, got.Events, next.Bytes())
+			}
+			if again, err := next.Apply(SetAuditEvents(listener)); err != nil || again != next {
+				t.Errorf("a second edit changes something, or fails: %v", err)
+			}
+			back, err := next.Apply(SetAuditEvents(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := back.Extras.Audit; a.Events != nil || a.Mode != tt.mode || a.Keep != f.Extras.Audit.Keep {
+				t.Errorf("taken out again: %+v\n%s", a, back.Bytes())
+			}
+		})
+	}
+	f, err := mustParse(t, []byte(settingsFile)).Apply(SetAuditEvents(&AuditEvents{Address: ":1", SecretFile: "s", Peers: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}))
+	if err != nil || len(f.Extras.Audit.Events.Peers) != 1 || f.Extras.Audit.Events.Peers[0].String() != "10.0.0.0/8" {
+		t.Errorf("peers of one's own: %+v, %v", f.Extras.Audit.Events, err)
 	}
 }

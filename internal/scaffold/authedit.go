@@ -42,6 +42,7 @@ func editAuth(file *config.File, before, after answers.Answers, users []UserHash
 	}
 	e.token()
 	e.services()
+	e.events()
 	e.users(before, after)
 	if err := e.entries(); err != nil {
 		return nil, nil, err
@@ -130,6 +131,20 @@ func (e *authEdit) services() {
 	}
 	if list = append(list, added...); !slices.Equal(list, is) {
 		e.edits = append(e.edits, config.SetServices(list))
+	}
+}
+
+// events brings in, or takes out, the listener that the registry reports to.
+func (e *authEdit) events() {
+	was, will, is := e.was.Extras.Audit.Events, e.will.Extras.Audit.Events, e.file.Extras.Audit.Events
+	switch {
+	case config.SameAuditEvents(was, will), config.SameAuditEvents(is, will):
+	case config.SameAuditEvents(is, was):
+		e.edits = append(e.edits, config.SetAuditEvents(will))
+	case will == nil:
+		e.left("x-regctl-setup.audit.events was changed by hand and is left; nothing reports there any more")
+	default:
+		e.left("x-regctl-setup.audit.events was changed by hand and is left; the registry reports to %s", EventsURL)
 	}
 }
 

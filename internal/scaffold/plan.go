@@ -60,7 +60,7 @@ func Plan(a answers.Answers, m Material) ([]safefile.File, error) {
 	p.secrets(m)
 	if v.BundledAuth {
 		p.render("engine.Dockerfile.tmpl", PathDockerfile, modePublic)
-		p.add(PathEventsSecret, modeSecret, []byte(eventsSecret(m.HTTPSecret).Reveal()+"\n"))
+		p.add(PathEventsSecret, modeSecret, []byte(m.eventsSecret().Reveal()+"\n"))
 		if len(m.EngineBinary) > 0 {
 			p.add(PathEngine, modeProgram, m.EngineBinary)
 		}
@@ -202,7 +202,7 @@ func bareView(a answers.Answers, m Material) *view {
 		ACME:           a.TLS == answers.TLSACME || a.TLS == answers.TLSACMEStaging,
 		CustomHTTPPort: a.HTTPPort != answers.DefaultHTTPPort,
 		HTTPSecret:     m.HTTPSecret, AzureSecret: m.AzureSecret,
-		EventsBearer: secret.New("Bearer " + eventsSecret(m.HTTPSecret).Reveal()),
+		EventsBearer: secret.New("Bearer " + m.eventsSecret().Reveal()),
 	}
 	// Browsers remember the header: it would lock localhost and the clients of a private
 	// CA out of plain HTTP, and of a new CA, for a year.

@@ -517,3 +517,16 @@ func TestS3Keys(t *testing.T) {
 		t.Errorf("keys %v, %v, %v", id, key, err)
 	}
 }
+
+// TestKnown has a second run read every file that a first one writes: what it does not read it
+// would take for missing, and could not write.
+func TestKnown(t *testing.T) {
+	t.Parallel()
+	eachProfile(t, func(t *testing.T, _ answers.Answers, files []safefile.File) {
+		for _, f := range files {
+			if !slices.Contains(Known(), f.Path) {
+				t.Errorf("%s is written and not read again", f.Path)
+			}
+		}
+	})
+}

@@ -102,6 +102,10 @@ type Material struct {
 	CACertPEM  []byte      // its certificate, in the bundle too
 	HTTPSecret secret.Text // registry's http.secret, as from NewHTTPSecret
 
+	// EventsSecret is what the registry's notifications bring, where the deployment has one
+	// already; zero: it is made from HTTPSecret.
+	EventsSecret secret.Text
+
 	UID, GID int // owner of the files, from 0 up; where the system has no such numbers, 1000 will do
 
 	S3Credentials secret.Text // AWS credentials file, for s3 and an existing minio with keys

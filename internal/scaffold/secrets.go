@@ -123,10 +123,24 @@ func pick(random io.Reader, n int, alphabet string) (string, error) {
 	return string(b), nil
 }
 
-// eventsSecret is what the registry's notifications bring to the token server. It comes from the
-// registry's own secret, so that both sides agree after any change of the answers.
-func eventsSecret(http secret.Text) secret.Text {
-	mac := hmac.New(sha256.New, []byte(http.Reveal()))
+// eventsSecret is what the registry's notifications bring to the listener for them. A new one
+// comes from the registry's own secret, so that both sides agree after any change of the answers.
+func (m Material) eventsSecret() secret.Text {
+	if !m.EventsSecret.IsZero() {
+		return m.EventsSecret
+	}
+	mac := hmac.New(sha256.New, []byte(m.HTTPSecret.Reveal()))
 	mac.Write([]byte("regctl-setup: the registry's events"))
 	return secret.New(hex.EncodeToString(mac.Sum(nil)))
+}
+
+// ReadEventsSecret takes the secret out of the file that a listener for the registry's reports
+// reads; zero where it holds none that the listener would take: one line of 16 to 4096
+// printable bytes.
+func ReadEventsSecret(data []byte) secret.Text {
+	text := strings.TrimSpace(string(data))
+	if len(text) < 16 || len(text) > 4096 || strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
+		return secret.Text{}
+	}
+	return secret.New(text)
 }

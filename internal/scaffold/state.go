@@ -96,7 +96,7 @@ func kindOf(path string) fileKind {
 		return kindCases
 	case PathLDAPCA:
 		return kindSecret
-	case PathKey, PathCert, PathBundle, PathJWKS, PathCACerts:
+	case PathKey, PathCert, PathCAKey, PathCACert, PathBundle, PathJWKS, PathCACerts:
 		return kindKept
 	}
 	if strings.HasPrefix(path, "secrets/") {
@@ -126,7 +126,7 @@ func Known() []string {
 	paths := []string{
 		PathEnv, PathGitignore, PathACLTests, PathAuth, PathCaddyfile, PathKey, PathCert, PathRegistry, PathBundle, PathJWKS,
 		PathCompose, PathDockerfile, PathCACerts, PathEngine, PathAnswers, PathGCSKey, PathMinIOSecret, PathMinIOUser, PathS3Keys,
-		PathTLSCert, PathTLSKey, PathVersityGW, PathRecord, PathCache, PathLDAPCA,
+		PathTLSCert, PathTLSKey, PathVersityGW, PathRecord, PathCache, PathLDAPCA, PathCAKey, PathCACert, PathEventsSecret,
 	}
 	for _, login := range logins() {
 		paths = append(paths, PathLoginSecret(login))
