@@ -23,7 +23,8 @@ type logMatchJSON struct {
 	From     string `json:"from"`
 	Harmless bool   `json:"harmless"`
 	Count    int    `json:"count"`
-	Line     string `json:"line"`
+	Line     string `json:"line"` // the first
+	Last     string `json:"last"`
 	Meaning  string `json:"meaning"`
 	Fix      string `json:"fix"`
 }
@@ -112,7 +113,7 @@ func (a *app) printLogReport(r doctor.LogReport) error {
 	if a.json() {
 		list := make([]logMatchJSON, 0, len(r.Matches))
 		for _, m := range r.Matches {
-			list = append(list, logMatchJSON{m.Name, m.From, m.Harmless, m.Count, m.First, m.Meaning, m.Mend})
+			list = append(list, logMatchJSON{m.Name, m.From, m.Harmless, m.Count, m.First, m.Last, m.Meaning, m.Mend})
 		}
 		strange := r.Strange
 		if strange == nil {
@@ -137,7 +138,11 @@ func (a *app) printLogReport(r doctor.LogReport) error {
 		for _, m := range r.Matches {
 			a.out("")
 			a.out("%d × %s (%s)", m.Count, m.Name, m.From)
-			a.out("    line:  %s", m.First)
+			if m.Count == 1 {
+				a.out("    line:  %s", m.Last)
+			} else {
+				a.out("    last:  %s", m.Last)
+			}
 			a.out("    means: %s", m.Meaning)
 			if m.Harmless {
 				a.out("    harmless")

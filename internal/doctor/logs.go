@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,7 +29,9 @@ type LogLine struct {
 type LogMatch struct {
 	LogLine
 	Count int
-	First string // the first such line, cut and without control characters
+	// First and Last are the first and the last such line, without control characters: a line that
+	// is a JSON object as KEY=VALUE, with what says most first; cut.
+	First, Last string
 }
 
 // LogReport is what a log says.
@@ -50,6 +54,9 @@ func LogLines() []LogLine {
 		return LogLine{Name: name, From: from, Harmless: mend == "", Meaning: meaning, Mend: mend, Example: example, pattern: regexp.MustCompile(pattern)}
 	}
 	return []LogLine{
+		line("doctor-probe", "registry", `regctl-setup-doctor.*(?:insufficient scope|manifest unknown)|(?:insufficient scope|manifest unknown).*regctl-setup-doctor`,
+			"doctor tried what the registry has to refuse", "",
+			`level=warning msg="error authorizing context: insufficient scope" http.request.useragent=regctl-setup-doctor`),
 		line("token-key-unknown", "registry", `token signed by untrusted key with ID`,
 			"the token's key id is none that the registry looks up: another key, or the form of id of another registry version", "regctl-setup doctor --offline names the file that lacks the key",
 			`level=info msg="token signed by untrusted key with ID: \"6L4Y:PCBR:ABCD\""`),
@@ -137,9 +144,21 @@ func LogLines() []LogLine {
 		line("caddy-capability", "caddy", `exec /usr/bin/caddy: operation not permitted`,
 			"Caddy lacks the capability that its program needs", "add cap_add: [NET_BIND_SERVICE] to its service",
 			`exec /usr/bin/caddy: operation not permitted`),
+		line("upload-closed", "registry", `error closing blobwriter: already closed`,
+			"an upload was cancelled; the registry closes it twice", "",
+			`level=error msg="error closing blobwriter: already closed" http.request.method=DELETE`),
+		line("range-invalid", "registry", `err\.code"?[:=]"?range invalid`,
+			"a client went on with an upload at another place than the registry had reached, as after a part that failed: it begins again", "",
+			`level=error msg="response completed with error" err.code="range invalid" err.message="invalid content range"`),
+		line("request-canceled", "registry", `RequestCanceled: request context canceled|context canceled`,
+			"a client did not wait for the answer; when it happens again and again, the storage is slow or does not answer", "regctl-setup doctor --write tries the storage; a single one is somebody's Ctrl-C",
+			`level=error msg="response completed with error" err.detail="s3aws: RequestCanceled: request context canceled"`),
 		line("caddy-upstream", "caddy", `dial tcp [^ ]+: connect: connection refused|"status":\s*502`,
 			"the service behind Caddy did not answer: for a few seconds after a start that is ordinary", "docker compose ps; docker compose logs of the service that it names",
 			`{"level":"error","logger":"http.log.error","msg":"dial tcp 172.20.0.3:5000: connect: connection refused","status":502}`),
+		line("caddy-passed-on", "caddy", `"logger":"http\.log\.access[^"]*".*"status":\s*5\d\d`,
+			"Caddy passed on an answer that says \"my fault\": the registry's or the token server's own line says why", "",
+			`{"level":"error","logger":"http.log.access.log0","msg":"handled request","request":{"method":"PATCH","uri":"/v2/a/blobs/uploads/1"},"status":500}`),
 		line("caddy-acme", "caddy", `(?:could not get certificate|challenge failed|urn:ietf:params:acme:error:(?:dns|connection|unauthorized))`,
 			"the certificate authority can't reach this machine under its name", "let port 80 be reachable from everywhere, and the name lead to this machine",
 			`{"level":"error","logger":"tls.obtain","msg":"could not get certificate from issuer","error":"HTTP 400 urn:ietf:params:acme:error:connection"}`),
@@ -208,6 +227,7 @@ func (r *LogReport) count(text string, table []LogLine, found map[int]*LogMatch)
 			found[i] = &LogMatch{LogLine: table[i], First: printable(text)}
 		}
 		found[i].Count++
+		found[i].Last = printable(text)
 		return
 	}
 	const shown = 5
@@ -221,8 +241,48 @@ func (r *LogReport) count(text string, table []LogLine, found map[int]*LogMatch)
 // secrets finds what must not be repeated from a log: credentials and the state of uploads.
 var secrets = regexp.MustCompile(`(?i)(basic|bearer)\s+[A-Za-z0-9._~+/=-]{8,}|_state=[^ "&]+|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9._-]+`)
 
+// telling are the members of a log line that is a JSON object which say what happened, in this order.
+var telling = []string{"time", "ts", "level", "msg", "error", "err", "err.code", "err.message", "err.detail", "status", "http.response.status", "reason", "http.request.method", "http.request.uri", "account", "auth.user.name"}
+
+// condensed is a line that is a JSON object, behind the prefix of docker compose or without, as
+// KEY=VALUE with what says most first; others stay as they are.
+func condensed(text string) string {
+	prefix, object := "", text
+	if i := strings.Index(text, "| {"); i >= 0 {
+		prefix, object = strings.Join(strings.Fields(text[:i]), " ")+" | ", text[i+2:]
+	}
+	var members map[string]any
+	dec := json.NewDecoder(strings.NewReader(object))
+	dec.UseNumber()
+	if !strings.HasPrefix(object, "{") || dec.Decode(&members) != nil {
+		return text
+	}
+	if request, ok := members["request"].(map[string]any); ok { // Caddy's access log
+		members["http.request.method"], members["http.request.uri"] = request["method"], request["uri"]
+	}
+	var parts []string
+	for _, key := range telling {
+		switch v := members[key].(type) {
+		case string:
+			if v != "" {
+				if strings.ContainsAny(v, " \"\t\n") {
+					v = strconv.Quote(v)
+				}
+				parts = append(parts, key+"="+v)
+			}
+		case json.Number:
+			parts = append(parts, key+"="+v.String())
+		}
+	}
+	if len(parts) == 0 {
+		return text
+	}
+	return prefix + strings.Join(parts, " ")
+}
+
 // printable is a line for a terminal: cut, without control characters and secrets.
 func printable(text string) string {
+	text = condensed(text)
 	text = secrets.ReplaceAllString(text, "***")
 	text = strings.Map(func(r rune) rune {
 		if r < 0x20 || r == 0x7f || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e {
