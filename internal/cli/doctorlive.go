@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -97,7 +100,15 @@ func ownAuthority(f *doctor.Facts) bool {
 // caddyRoots are the system's authorities and that of the deployment's own Caddy, which
 // is asked of its container; nil, the system's alone, where it does not tell.
 func caddyRoots(ctx context.Context, d *deployment.Deployment) *x509.CertPool {
-	pem, err := compose(ctx, d, "exec", "-T", "caddy", "cat", "/data/caddy/pki/authorities/local/root.crt").Output()
+	archive, err := compose(ctx, d, "cp", "caddy:/data/caddy/pki/authorities/local/root.crt", "-").Output()
+	if err != nil {
+		return nil
+	}
+	file := tar.NewReader(bytes.NewReader(archive))
+	if _, err := file.Next(); err != nil {
+		return nil
+	}
+	pem, err := io.ReadAll(file)
 	if err != nil {
 		return nil
 	}
@@ -130,6 +141,26 @@ func containerAddress(ctx context.Context, d *deployment.Deployment, service str
 		return list[0], nil
 	}
 	return "", errors.New("it has no address")
+}
+
+// servicesOf asks the engine how the services of the compose file are.
+func servicesOf(d *deployment.Deployment) func(context.Context) ([]doctor.ServiceState, error) {
+	return func(ctx context.Context) ([]doctor.ServiceState, error) {
+		ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+		defer cancel()
+		if err := engineError(ctx); err != nil {
+			return nil, err
+		}
+		list, err := composeServices(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		states := make([]doctor.ServiceState, 0, len(list))
+		for _, s := range list {
+			states = append(states, doctor.ServiceState{Name: s.Name, State: s.State, Status: s.Status})
+		}
+		return states, nil
+	}
 }
 
 // readPassword reads the password of an account, by flag or from the terminal.
@@ -166,6 +197,9 @@ func (a *app) doctorLive(ctx context.Context, facts *doctor.Facts, l liveFlags) 
 		a.note("note: %s is pushed to; its name stays in the registry's catalog for ever, and 32 MB stay in its storage: where deleting is on, until the next garbage collection", doctor.ProbeRepository)
 	}
 	if !facts.Embedded && facts.Compose != "" {
+		if l.url == "" {
+			o.Services = servicesOf(facts.Deployment)
+		}
 		o.Container = func(ctx context.Context, service string) (string, error) {
 			return containerAddress(ctx, facts.Deployment, service)
 		}

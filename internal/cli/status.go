@@ -21,6 +21,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/answers"
 	"github.com/regctl-setup/regctl-setup/internal/audit"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
+	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
 )
 
@@ -83,6 +84,9 @@ type statusJSON struct {
 	LastPull    *lastEvent `json:"last_pull,omitempty"`
 	UsageBytes  *int64     `json:"usage_bytes,omitempty"`
 	Rotation    string     `json:"key_rotation,omitempty"` // the stage of one that is going on
+
+	signingEnds, tlsEnds time.Time // what the days are to
+	advice               string    // what finds out more, where not all is well
 }
 
 type userEnd struct {
@@ -117,6 +121,7 @@ func (a *app) status(ctx context.Context, usage bool) (*statusJSON, error) {
 			s.Registry = ans.Listen
 		}
 	}
+	s.advice = fmt.Sprintf("regctl-setup %sdoctor   says what is wrong and what mends it", a.dirArg())
 	now := a.now()
 	for _, u := range file.Users {
 		if u.Disabled {
@@ -130,7 +135,7 @@ func (a *app) status(ctx context.Context, usage bool) (*statusJSON, error) {
 	if certPath, _ := file.SigningPair(); certPath != "" {
 		if certs, err := keys.LoadCertificates(d.Resolve(certPath)); err == nil {
 			days := daysLeft(certs[0].NotAfter, now)
-			s.SigningDays = &days
+			s.SigningDays, s.signingEnds = &days, certs[0].NotAfter
 		} else {
 			s.unknown("signing certificate", err)
 		}
@@ -212,12 +217,13 @@ func (a *app) composeStatus(ctx context.Context, d *deployment.Deployment, ans a
 		return
 	}
 	r := ans.Resolve()
-	days, err := tlsDays(ctx, net.JoinHostPort(localAddress(r.Bind), strconv.Itoa(r.HTTPSPort)), r.Domain, a.now())
+	ends, err := tlsEnd(ctx, net.JoinHostPort(localAddress(r.Bind), strconv.Itoa(r.HTTPSPort)), r.Domain)
 	if err != nil {
 		s.unknown("TLS certificate", err)
 		return
 	}
-	s.TLSDays = &days
+	days := daysLeft(ends, a.now())
+	s.TLSDays, s.tlsEnds = &days, ends
 }
 
 // localAddress is where a port that is published at bind is reached from this machine.
@@ -228,23 +234,23 @@ func localAddress(bind string) string {
 	return bind
 }
 
-// tlsDays looks at the certificate that is served. It is shown, not trusted: who trusts
+// tlsEnd looks at the certificate that is served. It is shown, not trusted: who trusts
 // what is doctor's question.
-func tlsDays(ctx context.Context, addr, name string, now time.Time) (int, error) {
+func tlsEnd(ctx context.Context, addr, name string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusProbe)
 	defer cancel()
 	conf := selfCheckTLS()
 	conf.ServerName = name
 	conn, err := (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return 0, err
+		return time.Time{}, err
 	}
 	defer func() { _ = conn.Close() }()
 	certs := conn.(*tls.Conn).ConnectionState().PeerCertificates
 	if len(certs) == 0 {
-		return 0, fmt.Errorf("%s serves no certificate", addr)
+		return time.Time{}, fmt.Errorf("%s serves no certificate", addr)
 	}
-	return daysLeft(certs[0].NotAfter, now), nil
+	return certs[0].NotAfter, nil
 }
 
 // askHealth reads the token server's state from its own endpoint.
@@ -310,6 +316,9 @@ func (a *app) lastEvents(ctx context.Context, d *deployment.Deployment, s *statu
 		e := r.Event
 		if e == nil {
 			return nil
+		}
+		if e.Repository == doctor.ProbeRepository {
+			return nil // doctor's own
 		}
 		last := &lastEvent{Time: r.Time, Account: r.Account, Repository: e.Repository, Tag: e.Tag}
 		if e.Action == "push" {
@@ -408,13 +417,13 @@ func (s *statusJSON) text(now time.Time) string {
 		row("  NOT taken", "%s", s.Trouble)
 	}
 	if s.SigningDays != nil {
-		row("signing certificate", "ends %s", inDays(*s.SigningDays))
+		row("signing certificate", "%s", ends(s.signingEnds, now))
 	}
 	if s.Rotation != "" {
 		row("  key rotation", "%s; \"keys rotate\" goes on", s.Rotation)
 	}
 	if s.TLSDays != nil {
-		row("TLS certificate", "ends %s", inDays(*s.TLSDays))
+		row("TLS certificate", "%s", ends(s.tlsEnds, now))
 	}
 	for _, e := range []struct {
 		what string
@@ -438,8 +447,25 @@ func (s *statusJSON) text(now time.Time) string {
 	for _, u := range s.Unknown {
 		row("not told", "%s", u)
 	}
+	if s.Healthy == nil || !*s.Healthy {
+		row("next", "%s", s.advice)
+	}
 	_ = tw.Flush()
 	return b.String()
+}
+
+// ends tells when a certificate ends; the last days in hours, because Caddy's own authority makes
+// certificates of twelve.
+func ends(t, now time.Time) string {
+	switch left := t.Sub(now); {
+	case left < 0 && left > -48*time.Hour:
+		return fmt.Sprintf("ENDED %d hours ago", int(-left/time.Hour))
+	case left < 0:
+		return fmt.Sprintf("ENDED %d days ago", -daysLeft(t, now))
+	case left < 48*time.Hour:
+		return fmt.Sprintf("ends in %d hours", int(left/time.Hour))
+	}
+	return "ends " + inDays(daysLeft(t, now))
 }
 
 func inDays(n int) string {

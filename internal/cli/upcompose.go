@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
@@ -31,6 +34,9 @@ func (a *app) upCompose(ctx context.Context, d *deployment.Deployment, skip bool
 		return err
 	}
 	defer release()
+	if err := portsTaken(ctx, d); err != nil {
+		return err
+	}
 	cmd := compose(ctx, d, "up", "-d", "--wait")
 	cmd.Stdout, cmd.Stderr = a.io.ErrOut, a.io.ErrOut
 	if err := cmd.Run(); err != nil {
@@ -61,15 +67,61 @@ func (a *app) sickServices(ctx context.Context, d *deployment.Deployment, cause 
 	hints := []string{}
 	if list, err := composeServices(ctx, d); err == nil {
 		for _, s := range list {
-			if !s.ok() && s.State != "absent" {
-				hints = append(hints, fmt.Sprintf("%s is %s %s: regctl-setup -C %s logs %s", s.Name, s.State, s.Health, displayPath(d.Dir), s.Name))
+			switch {
+			case s.ok() || s.State == "absent":
+			case s.State == "created":
+				hints = append(hints, fmt.Sprintf("%s was made and could not be started: docker's message above says why", s.Name))
+			default:
+				hints = append(hints, fmt.Sprintf("%s is %s: regctl-setup %slogs %s", s.Name, strings.TrimSpace(s.State+" "+s.Health), a.dirArg(), s.Name))
 			}
 		}
 	}
 	if len(hints) == 0 {
-		hints = append(hints, fmt.Sprintf("regctl-setup -C %s logs   shows why", displayPath(d.Dir)))
+		hints = append(hints, fmt.Sprintf("regctl-setup %slogs   shows why", a.dirArg()))
 	}
+	hints = append(hints, fmt.Sprintf("regctl-setup %sdoctor logs   explains the lines that are known", a.dirArg()))
 	return fail(fmt.Errorf("docker compose up: %w", cause), hints...)
+}
+
+// portsTaken says in time which port that a service publishes another program listens on. Docker
+// says so too, once some of the containers run. Ports of services that run are not asked.
+func portsTaken(ctx context.Context, d *deployment.Deployment) error {
+	project, err := d.Project(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // docker compose will say it
+	}
+	states, err := composeServices(ctx, d)
+	if err != nil {
+		return nil //nolint:nilerr // docker compose will say it
+	}
+	var taken []string
+	var hints []string
+	for _, s := range states {
+		if s.State == "running" || s.State == "paused" || s.State == "restarting" {
+			continue
+		}
+		for _, port := range project.Services[s.Name].Ports {
+			if port.Protocol == "udp" {
+				continue
+			}
+			addr := net.JoinHostPort(port.HostIP, port.Published)
+			l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+			if err == nil {
+				_ = l.Close()
+				continue
+			}
+			if !errors.Is(err, syscall.EADDRINUSE) {
+				continue // such as a port that only root may open: Docker may
+			}
+			taken = append(taken, fmt.Sprintf("%s, which service %s publishes", addr, s.Name))
+			hints = append(hints, fmt.Sprintf("sudo ss -ltnp 'sport = :%s'   names the program that listens there", port.Published))
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	return fail(fmt.Errorf("not started: another program listens on %s", strings.Join(taken, " and ")),
+		append(hints, "stop that program, or choose other ports: regctl-setup init --http-port N --https-port N")...)
 }
 
 // preflight looks at the files. Errors stop; warnings are told.
@@ -108,7 +160,7 @@ func (a *app) lookFromOutside(ctx context.Context, d *deployment.Deployment) {
 		a.note("warning: %v", err)
 		return
 	}
-	o := doctor.LiveOptions{Now: a.now}
+	o := doctor.LiveOptions{Now: a.now, Services: servicesOf(d)}
 	if ownAuthority(facts) {
 		o.Roots = caddyRoots(ctx, d)
 	}

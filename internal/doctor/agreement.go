@@ -271,11 +271,11 @@ func domainsAgree(p *pass) {
 	if a == nil || p.Embedded {
 		return
 	}
-	fix := func() string { return p.cmd("init --domain " + a.Domain) }
-	for _, x := range []struct{ name, want string }{{"REGISTRY_DOMAIN", a.Domain}, {"AUTH_DOMAIN", authDomain(a)}} {
+	for _, x := range []struct{ name, want, flag string }{{"REGISTRY_DOMAIN", a.Domain, "--domain "}, {"AUTH_DOMAIN", authDomain(a), "--auth-domain "}} {
 		if l, ok := p.envVar(x.name); ok {
 			if got, err := composeValue(l.raw); err == nil && got != x.want {
-				p.report(envAt(l), "%s is %q, and %s says %q", x.name, got, deployment.AnswersFile, x.want).mend("write %s='%s', or change the domain everywhere: %s", x.name, x.want, fix())
+				p.report(envAt(l), "%s is %q, and %s says %q", x.name, got, deployment.AnswersFile, x.want).
+					mend("write %s='%s', then: %s; or, where %s is right, change it everywhere: %s", x.name, x.want, p.dockerCompose("up -d"), got, p.cmd("init "+x.flag+ShellWord(got)))
 			}
 		}
 	}

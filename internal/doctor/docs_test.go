@@ -41,12 +41,14 @@ var (
 	seconds = regexp.MustCompile(`\b\d+m\d+s\b`)
 	place   = regexp.MustCompile(`(\.ya?ml|\.env|Caddyfile):\d+(?::\d+)?`)
 	dialled = regexp.MustCompile(`dial tcp \S+: `)
+	sport   = regexp.MustCompile(`sport = :\d+`)
 	line    = regexp.MustCompile(`\blines? \d+\b`)
 )
 
 // steady is an output without what differs from run to run.
 func steady(output string) string {
 	output = line.ReplaceAllString(place.ReplaceAllString(output, "$1:LINE"), "line LINE")
+	output = sport.ReplaceAllString(output, "sport = :443")
 	output = dialled.ReplaceAllString(output, "")
 	return seconds.ReplaceAllString(address.ReplaceAllString(output, "registry.example.com"), "2m0s")
 }

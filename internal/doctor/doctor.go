@@ -130,11 +130,13 @@ func (r *Report) Healthy(from Severity) bool {
 	return !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity >= from })
 }
 
-// Merge adds another report's outcomes.
+// Merge adds another report's outcomes. What clients see is not told beside the fault on disk that
+// it follows from, but as that one's Witness.
 func (r *Report) Merge(other Report) {
 	r.Findings = append(r.Findings, other.Findings...)
 	r.Unknown = append(r.Unknown, other.Unknown...)
 	r.Ran += other.Ran
+	r.attribute()
 	r.sort()
 }
 

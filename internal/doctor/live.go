@@ -45,6 +45,9 @@ type LiveOptions struct {
 	// Container finds the address of a compose file's service, for a bucket that only containers
 	// know by name; nil: nobody does.
 	Container func(ctx context.Context, service string) (string, error)
+	// Services tells how the services of the compose file are, which is asked once clients see a
+	// fault; its error says why the engine does not answer. Nil: nobody is asked.
+	Services func(ctx context.Context) ([]ServiceState, error)
 	// Lookup finds the addresses of a name; nil: the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]string, error)
 	// LayerSize is that of the layer that is pushed, in bytes; zero: 32 MiB.
@@ -111,9 +114,11 @@ func Live(ctx context.Context, f *Facts, o LiveOptions) (Report, error) {
 	}
 	defer p.cleanup(context.WithoutCancel(ctx))
 	p.converse(ctx)
+	p.byServices(ctx)
 	if ctx.Err() != nil {
 		return p.Report, ctx.Err()
 	}
+	p.attribute()
 	p.sort()
 	return p.Report, nil
 }
@@ -187,7 +192,14 @@ func (p *prober) hostPort() string {
 	if p.base.Port() != "" {
 		return p.base.Host
 	}
-	return net.JoinHostPort(p.base.Hostname(), map[string]string{"https": "443", "http": "80"}[p.base.Scheme])
+	return net.JoinHostPort(p.base.Hostname(), p.port())
+}
+
+func (p *prober) port() string {
+	if p.base.Port() != "" {
+		return p.base.Port()
+	}
+	return map[string]string{"https": "443", "http": "80"}[p.base.Scheme]
 }
 
 func (p *prober) resolves(ctx context.Context) bool {
@@ -271,7 +283,7 @@ func (p *prober) speaksTLS(ctx context.Context) bool {
 			return false
 		case errors.As(err, &unknown):
 			p.find("tls-untrusted", "the certificate of %s was issued by an authority that this machine does not trust", p.hostPort()).
-				mend("with Caddy's own CA: %s; then give it to every client (/etc/docker/certs.d/%s/ca.crt) and to this command (--ca ca.crt)",
+				mend("with Caddy's own CA: %s && sudo install -D -m 0644 ca.crt /etc/docker/certs.d/%s/ca.crt   on every client; this command takes it by --ca ca.crt",
 					p.dockerCompose("cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt"), p.base.Host)
 		case errors.As(err, &wrong):
 			p.find("tls-wrong-host", "the certificate of %s is for %q", p.hostPort(), wrong.Certificate.DNSNames)

@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -182,6 +183,50 @@ type liveBreakage struct {
 	on    func(t *testing.T, dir string) // before the start
 	after func(t *testing.T, dir string) // when it runs, before the facts are read
 	words string                         // that the message must hold
+	// ask changes what is asked, and about which deployment.
+	ask func(t *testing.T, r *running, o *doctor.LiveOptions)
+}
+
+// nobody is an address on which nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// inContainers makes the deployment one of containers, whose engine tells these states.
+func inContainers(t *testing.T, r *running, o *doctor.LiveOptions, states ...doctor.ServiceState) {
+	t.Helper()
+	r.facts = gather(t, good(t, "localhost"))
+	o.Services = func(context.Context) ([]doctor.ServiceState, error) { return states, nil }
+}
+
+// behindTLS serves the registry with a certificate for 127.0.0.1 and example.com.
+func behindTLS(t *testing.T, r *running) *httptest.Server {
+	t.Helper()
+	registry, err := url.Parse(r.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(registry)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		// The embedded registry takes no proxy's word for the scheme.
+		r.Header.Set("WWW-Authenticate", strings.Replace(r.Header.Get("WWW-Authenticate"), "http:", "https:", 1))
+		return nil
+	}
+	front := httptest.NewUnstartedServer(proxy)
+	front.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	return front
+}
+
+func rootsOf(s *httptest.Server) *x509.CertPool {
+	return s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 }
 
 func when(method, part string, answer func(http.ResponseWriter)) func(http.ResponseWriter, *http.Request, http.Handler) {
@@ -209,6 +254,49 @@ func header(method, part, name string, change func(string) string) func(http.Res
 
 func liveBreakages() []liveBreakage {
 	return []liveBreakage{
+		{code: "name-unresolved", say: "no address record for the domain", words: "registry.example.com", ask: func(_ *testing.T, _ *running, o *doctor.LiveOptions) {
+			o.URL = "https://registry.example.com"
+			o.Lookup = func(context.Context, string) ([]string, error) {
+				return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+			}
+		}},
+		{code: "port-closed", say: "the deployment was never started", words: "nothing listens", ask: func(t *testing.T, _ *running, o *doctor.LiveOptions) {
+			o.URL = "http://" + nobody(t)
+		}},
+		{code: "service-down", say: "docker compose stop caddy", words: "service caddy does not run: exited (0) 2 minutes ago", ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			inContainers(t, r, o, doctor.ServiceState{Name: "auth", State: "running"}, doctor.ServiceState{Name: "caddy", State: "exited", Status: "Exited (0) 2 minutes ago"}, doctor.ServiceState{Name: "registry", State: "running"})
+			o.URL = "http://" + nobody(t)
+		}},
+		{code: "service-down", say: "a registry that ends at once, and is started again and again", words: "ends again and again", fault: when(http.MethodGet, "/v2/", status(502, "")), ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			inContainers(t, r, o, doctor.ServiceState{Name: "auth", State: "running"}, doctor.ServiceState{Name: "registry", State: "restarting", Status: "Restarting (1) 5 seconds ago"})
+		}},
+		{code: "service-down", say: "docker compose pause registry", words: "docker compose unpause registry", fault: when(http.MethodGet, "/v2/", status(504, "")), ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			inContainers(t, r, o, doctor.ServiceState{Name: "registry", State: "paused", Status: "Up 2 hours (Paused)"}, doctor.ServiceState{Name: "auth", State: "running"})
+		}},
+		{code: "service-down", say: "docker compose down", words: "none of the services runs", ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			inContainers(t, r, o, doctor.ServiceState{Name: "auth", State: "absent"}, doctor.ServiceState{Name: "registry", State: "absent"})
+			o.URL = "http://" + nobody(t)
+		}},
+		{code: "service-down", say: "the Docker engine is stopped", words: "sudo systemctl start docker", ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			inContainers(t, r, o)
+			o.Services = func(context.Context) ([]doctor.ServiceState, error) {
+				return nil, errors.New("no Docker engine answers")
+			}
+			o.URL = "http://" + nobody(t)
+		}},
+		{code: "port-taken", say: "another web server was started first", words: "ss -ltnp", fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { _, _ = w.Write([]byte("It works!")) }, ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			inContainers(t, r, o, doctor.ServiceState{Name: "auth", State: "running"}, doctor.ServiceState{Name: "caddy", State: "created"}, doctor.ServiceState{Name: "registry", State: "running"})
+		}},
+		{code: "tls-not-spoken", say: "another server than Caddy on the port, without TLS", words: "not with TLS", ask: func(_ *testing.T, r *running, o *doctor.LiveOptions) {
+			o.URL = strings.Replace(r.plain, "http:", "https:", 1)
+		}},
+		{code: "tls-untrusted", say: "tls: internal, and this machine was not given Caddy's authority", words: "root.crt", ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			o.URL = behindTLS(t, r).URL
+		}},
+		{code: "tls-wrong-host", say: "the certificate of another host", words: "example.com", ask: func(t *testing.T, r *running, o *doctor.LiveOptions) {
+			front := behindTLS(t, r)
+			o.URL, o.Roots = strings.Replace(front.URL, "127.0.0.1", "localhost", 1), rootsOf(front)
+		}},
 		{code: "registry-down", say: "the registry's health check fails", fault: when(http.MethodGet, "/v2/", status(503, `{"errors":[{"code":"UNAVAILABLE","detail":"health check failed: please see /debug/health"}]}`)), words: "storage"},
 		{code: "not-a-registry", say: "the proxy answers /v2/ itself", fault: when(http.MethodGet, "/v2/", status(404, "not found")), words: "404"},
 		{code: "registry-open", say: "no auth section", fault: when(http.MethodGet, "/v2/", func(w http.ResponseWriter) {
@@ -311,6 +399,9 @@ func TestEachLiveBreakageIsFound(t *testing.T) {
 					o.Password = secret.New("not the password")
 				}
 			}
+			if b.ask != nil {
+				b.ask(t, &r, &o)
+			}
 			report := r.ask(t, o)
 			var codes []string
 			for _, f := range report.Findings {
@@ -396,14 +487,7 @@ func TestLiveHangs(t *testing.T) {
 // TestLiveNobody: a closed port and a name without an address.
 func TestLiveNobody(t *testing.T) {
 	t.Parallel()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := nobody(t)
 	report, err := doctor.Live(t.Context(), gather(t, good(t, "embedded")), doctor.LiveOptions{URL: "http://" + addr})
 	if err != nil || len(report.Findings) != 1 || report.Findings[0].Code != "port-closed" {
 		t.Errorf("a closed port: %v\n%s", err, show(report))
@@ -433,20 +517,7 @@ func TestLiveNobody(t *testing.T) {
 func TestLiveTLS(t *testing.T) {
 	t.Parallel()
 	r := start(t, good(t, "embedded"), nil)
-	registry, err := url.Parse(r.plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(registry)
-	proxy.ModifyResponse = func(r *http.Response) error {
-		// The embedded registry takes no proxy's word for the scheme.
-		r.Header.Set("WWW-Authenticate", strings.Replace(r.Header.Get("WWW-Authenticate"), "http:", "https:", 1))
-		return nil
-	}
-	front := httptest.NewUnstartedServer(proxy)
-	front.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
-	front.StartTLS()
-	t.Cleanup(front.Close)
+	front := behindTLS(t, &r)
 	codes := func(o doctor.LiveOptions) []string {
 		var out []string
 		for _, f := range r.ask(t, o).Findings {
@@ -457,7 +528,7 @@ func TestLiveTLS(t *testing.T) {
 	if got := codes(doctor.LiveOptions{URL: front.URL}); !slices.Contains(got, "tls-untrusted") {
 		t.Errorf("an unknown authority: %q", got)
 	}
-	roots := front.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	roots := rootsOf(front)
 	if got := codes(doctor.LiveOptions{URL: strings.Replace(front.URL, "127.0.0.1", "localhost", 1), Roots: roots}); !slices.Contains(got, "tls-wrong-host") {
 		t.Errorf("a certificate for another name: %q", got)
 	}

@@ -13,6 +13,7 @@ import (
 
 // owners compares the users that services run as with the owners of what they read and write.
 func owners(p *pass) {
+	wrong, right := map[int]int{}, 0 // files by owner, and those of the service's user
 	for _, job := range []struct {
 		s     *service
 		files []string
@@ -33,11 +34,16 @@ func owners(p *pass) {
 				continue
 			}
 			if !ok || owner == uid || mode&0o004 != 0 {
+				right++
 				continue
 			}
+			wrong[owner]++
 			p.report(at(p.rel(file)), "it belongs to user %d with mode %04o, but service %s runs as user %d", owner, mode, job.s.Name, uid).
-				mend("sudo chown %d %s, or write REGISTRY_UID='%d' in .env", uid, p.shown(p.rel(file)), owner)
+				mend("sudo chown %d %s && %s", uid, p.shown(p.rel(file)), p.restart(job.s.Name))
 		}
+	}
+	if p.wrongUser(wrong, right) {
+		return
 	}
 	data := p.Path(deployment.DataDir)
 	if uid, ok := runsAs(p.registry); ok && p.settings.has("storage.filesystem") {
@@ -46,6 +52,28 @@ func owners(p *pass) {
 				mend("sudo chown -R %d %s", uid, p.shown(deployment.DataDir))
 		}
 	}
+}
+
+// wrongUser reports the variable of .env where all files belong to one other user: it is the user
+// that was changed then, and not the owner of each file.
+func (p *pass) wrongUser(wrong map[int]int, right int) bool {
+	l, set := p.envVar("REGISTRY_UID")
+	if !set || right > 0 || len(wrong) != 1 {
+		return false
+	}
+	for owner, files := range wrong {
+		if files < 2 {
+			return false
+		}
+		uid, err := composeValue(l.raw)
+		if err != nil {
+			return false
+		}
+		p.found = nil
+		p.report(envAt(l), "the services run as user %s, and all files that they read belong to user %d", uid, owner).
+			mend("write REGISTRY_UID='%d', then: %s; or, where user %s is right: sudo chown -R %[3]s %[4]s", owner, p.dockerCompose("up -d"), uid, p.shown("."))
+	}
+	return true
 }
 
 // authReads are the files that only the token server's user may read.

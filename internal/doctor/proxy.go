@@ -133,8 +133,12 @@ func proxyChecks() []Check {
 				if p.caddy == nil || p.caddy.mounts("/data") || p.Answers != nil && (p.Answers.TLS == answers.TLSFiles || p.Answers.TLS == answers.TLSOff) {
 					return
 				}
+				also := ", and at the end of the file volumes: {caddy-data: {}}"
+				if _, there := p.project.Volumes["caddy-data"]; there {
+					also = ""
+				}
 				p.report(p.serviceAt(p.caddy, "volumes"), "nothing is mounted at /data in service %s", p.caddy.Name).
-					mend("add to the volumes of service %s: caddy-data:/data, and at the end of the file volumes: {caddy-data: {}}", p.caddy.Name)
+					mend("add to the volumes of service %s: caddy-data:/data%s, then: %s", p.caddy.Name, also, p.dockerCompose("up -d "+p.caddy.Name))
 			},
 		},
 		{
@@ -147,7 +151,8 @@ func proxyChecks() []Check {
 					slices.ContainsFunc(p.caddy.CapAdd, func(c string) bool { return strings.TrimPrefix(strings.ToUpper(c), "CAP_") == "NET_BIND_SERVICE" }) {
 					return
 				}
-				p.report(p.serviceAt(p.caddy), "all capabilities are dropped, NET_BIND_SERVICE too").mend("add to service %s: cap_add: [NET_BIND_SERVICE]", p.caddy.Name)
+				p.report(p.serviceAt(p.caddy), "all capabilities are dropped, NET_BIND_SERVICE too").
+					mend("add to service %s: cap_add: [NET_BIND_SERVICE], then: %s", p.caddy.Name, p.dockerCompose("up -d "+p.caddy.Name))
 			},
 		},
 		{

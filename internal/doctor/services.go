@@ -3,6 +3,7 @@ package doctor
 import (
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -47,12 +48,25 @@ func composeChecks() []Check {
 							continue
 						}
 						p.report(p.serviceAt(s, "volumes", v.Target), "service %s mounts the file %s", s.Name, p.rel(v.Source)).
-							mend("mount its folder at %s; until then after each change: %s", path.Dir(v.Target), p.dockerCompose("restart "+s.Name))
+							mend("write %s in its place, then: %s; until then after each change: %s", p.folderMount(v), p.dockerCompose("up -d "+s.Name), p.dockerCompose("restart "+s.Name))
 					}
 				}
 			},
 		},
 	}
+}
+
+// folderMount is the volume's line for the folder that holds the file.
+func (p *pass) folderMount(v types.ServiceVolumeConfig) string {
+	rel := p.rel(path.Dir(filepath.ToSlash(v.Source)))
+	if rel != "." {
+		rel = "./" + rel
+	}
+	line := rel + ":" + path.Dir(v.Target)
+	if v.ReadOnly {
+		line += ":ro"
+	}
+	return line
 }
 
 // serviceChecks are about how the token server is started.

@@ -1,14 +1,17 @@
 package doctor
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/regctl-setup/regctl-setup/internal/keys"
+	"github.com/regctl-setup/regctl-setup/internal/safefile"
 	"github.com/regctl-setup/regctl-setup/internal/token"
 )
 
@@ -57,19 +60,7 @@ func signingChecks() []Check {
 			Title: "a signing key that is not the certificate's",
 			Why:   "the registry checks tokens against the certificate's key: it refuses all of them",
 			Mend:  "bring back the file that belongs to the other, or make a new pair",
-			run: func(p *pass) {
-				chain := p.signing()
-				if chain == nil {
-					return
-				}
-				cert, keyFile := p.Auth.SigningPair()
-				key, err := keys.LoadKey(p.Resolve(keyFile), keys.LoadOptions{AllowReadableKey: true})
-				if err != nil || sameKey(key.Public(), chain[0].PublicKey) {
-					return
-				}
-				p.report(at(p.rel(p.Resolve(keyFile))), "it is not the key of %s", p.rel(p.Resolve(cert))).
-					mend("bring back the right one of the two; or %s", p.newPair())
-			},
+			run:   pairAgrees,
 		},
 		{
 			Code: "signing-certificate-expires", Severity: Warning,
@@ -120,7 +111,7 @@ func signingChecks() []Check {
 			Mend:  "name the key's algorithm in auth.token.signingalgorithms",
 			run: func(p *pass) {
 				chain := p.signing()
-				if chain == nil || p.registryMajor() < 3 {
+				if chain == nil || p.registryMajor() < 3 || p.finds(pairAgrees) {
 					return
 				}
 				list := p.settings.list("auth.token.signingalgorithms")
@@ -132,6 +123,42 @@ func signingChecks() []Check {
 			},
 		},
 	}
+}
+
+// pairAgrees compares the signing key with its certificate. Where the registry's bundle still holds
+// the certificate of the key, it is the certificate that was changed, and that one can be brought
+// back.
+func pairAgrees(p *pass) {
+	chain := p.signing()
+	if chain == nil {
+		return
+	}
+	cert, keyFile := p.Auth.SigningPair()
+	key, err := keys.LoadKey(p.Resolve(keyFile), keys.LoadOptions{AllowReadableKey: true})
+	if err != nil || sameKey(key.Public(), chain[0].PublicKey) {
+		return
+	}
+	f := p.report(at(p.rel(p.Resolve(keyFile))), "it is not the key of %s", p.rel(p.Resolve(cert)))
+	t := p.trust()
+	i := slices.IndexFunc(t.bundle, func(c *x509.Certificate) bool { return sameKey(c.PublicKey, key.Public()) })
+	if i < 0 {
+		f.mend("bring back the right one of the two; or %s", p.newPair())
+		return
+	}
+	f.Pos = at(p.rel(p.Resolve(cert)))
+	f.Message = fmt.Sprintf("it is not the certificate of %s; the one that is stands in %s", p.rel(p.Resolve(keyFile)), p.rel(t.bundleFile))
+	f.mend("%s   brings it back from there; then: %s", p.cmd("doctor --fix"), p.restart("auth")).
+		makes(func(ctx context.Context) (string, error) {
+			file := p.Resolve(cert)
+			chain := []*x509.Certificate{t.bundle[i]}
+			for _, c := range t.bundle {
+				if !c.Equal(chain[0]) && chain[0].CheckSignatureFrom(c) == nil {
+					chain = append(chain, c)
+				}
+			}
+			_, err := safefile.Transform(ctx, file, func([]byte) ([]byte, error) { return keys.Bundle(chain...), nil }, safefile.TransformOptions{Command: "regctl-setup doctor --fix"})
+			return fmt.Sprintf("%s: the certificate of the key again, from %s (%s)", p.rel(file), p.rel(t.bundleFile), p.restart("auth")), err
+		})
 }
 
 // reportKey reports a key or certificate file with the loader's own hint.
@@ -173,8 +200,8 @@ func keyIDAccepted(p *pass) {
 	_, ec := chain[0].PublicKey.(*ecdsa.PublicKey)
 	switch {
 	case legacy && p.settings.text("auth.token.jwks") == "" && inBundle(chain[0], t.bundle):
-		p.report(p.settings.at("auth.token.rootcertbundle"), "docker_auth sends the libtrust form of the key's id; registry 3 knows the keys of a bundle by their RFC 7638 form only").
-			mend("add under auth.token: jwks: /etc/regctl-setup/trust/jwks.json (%s prints both ids), or set token.disable_legacy_key_id: true with docker_auth 1.14.0 or newer", p.cmd("keys show"))
+		p.report(p.settings.at("auth.token.rootcertbundle"), "the token server sends the libtrust form of the key's id; registry 3 knows the keys of a bundle by their RFC 7638 form only").
+			mend("add under auth.token: jwks: /etc/regctl-setup/trust/jwks.json (%s prints both ids), then: %s", p.cmd("keys show"), p.restart("registry"))
 	case ec && !legacy && !p.Bundled:
 		p.report(at, "docker_auth makes the same RFC 7638 id for all ECDSA keys (of the curve, not of the key), which registry 3 does not find").
 			mend("use an RSA key, or remove disable_legacy_key_id and list the key in a jwks file")

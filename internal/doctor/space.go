@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -30,13 +31,26 @@ func spaceChecks() []Check {
 				}
 				seen[disk{free, total}] = true
 				f := p.report(at(p.rel(dir)), "its disk has %s left of %s", sizeText(free), sizeText(total)).
-					mend("df -h %s; du -sh %[1]s/*   show what takes the space; deleted images free theirs at garbage collection only", p.shown(p.rel(dir)))
+					mend("%s", p.makeRoom(dir))
 				if free < spaceGone {
 					f.Severity = Error
 				}
 			}
 		},
 	}}
+}
+
+// makeRoom says what takes the space, and how the registry gives back that of deleted images: it
+// must not run meanwhile.
+func (p *pass) makeRoom(dir string) string {
+	text := fmt.Sprintf("du -xh --max-depth=2 %s | sort -h | tail   shows what takes the space", p.shown(p.rel(dir)))
+	if !p.settings.has("storage.filesystem") || p.registry == nil || p.Embedded || len(p.registry.Command) == 0 {
+		return text
+	}
+	name := p.registry.Name
+	config := p.registry.Command[len(p.registry.Command)-1]
+	return text + fmt.Sprintf("; that of deleted images comes back by: %s && %s && %s",
+		p.dockerCompose("stop "+name), p.dockerCompose("run --rm "+name+" garbage-collect "+config), p.dockerCompose("start "+name))
 }
 
 // growing are the folders on this machine that grow while the registry runs, those that exist.

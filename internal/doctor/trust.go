@@ -112,8 +112,8 @@ func trustChecks() []Check {
 			Mend:  "regctl-setup doctor --fix adds the certificate, then restart the registry",
 			run: func(p *pass) {
 				t, chain := p.trust(), p.signing()
-				if t.bundle == nil || chain == nil || leadsTo(chain, t.bundle) {
-					return
+				if t.bundle == nil || chain == nil || leadsTo(chain, t.bundle) || p.finds(pairAgrees) {
+					return // of a certificate that is not the key's nothing must get into the bundle
 				}
 				p.report(at(p.rel(t.bundleFile)), "none of the certificates in it (%d) is that of the signing key", len(t.bundle)).
 					mend("%s   adds it; then: %s", p.cmd("doctor --fix"), p.restart("registry")).
@@ -127,7 +127,7 @@ func trustChecks() []Check {
 			Mend:  "regctl-setup doctor --fix adds the key, then restart the registry",
 			run: func(p *pass) {
 				t, chain := p.trust(), p.signing()
-				if t.jwks == nil || chain == nil || p.registryMajor() < 3 {
+				if t.jwks == nil || chain == nil || p.registryMajor() < 3 || p.finds(pairAgrees) {
 					return
 				}
 				for _, id := range keyIDs(chain[0].PublicKey) {
@@ -218,6 +218,9 @@ func (f *Facts) writeTrust(setting, file string) func(context.Context) (string, 
 		chain := f.signing()
 		if chain == nil {
 			return "", fmt.Errorf("%s: the signing certificate can't be read", f.rel(file))
+		}
+		if (&pass{Facts: f, ctx: ctx}).finds(pairAgrees) {
+			return "", fmt.Errorf("%s: the signing certificate is not that of the signing key", f.rel(file))
 		}
 		t := f.trust()
 		bundle := t.bundle

@@ -102,7 +102,7 @@ func (p *prober) begin(ctx context.Context, raw string) (*session, bool) {
 	got, err := p.do(ctx, http.MethodPost, "/v2/"+ProbeRepository+"/blobs/uploads/", raw, nil)
 	switch {
 	case err != nil:
-		p.find("upload-fails", "opening an upload: %v", err).mend("%s   shows why", p.logsCommand("registry"))
+		p.find("upload-fails", "opening an upload: %v", err).mend("%s", p.storageHint())
 		return nil, false
 	case got.status == http.StatusAccepted:
 	case got.status == http.StatusMethodNotAllowed:
@@ -111,7 +111,7 @@ func (p *prober) begin(ctx context.Context, raw string) (*session, bool) {
 		return nil, false
 	case got.status >= http.StatusInternalServerError:
 		p.find("upload-fails", "opening an upload ends with %d: most often the registry can't write to its storage", got.status).
-			mend("%s   shows why; ls -ln %s   shows whose the disk is", p.logsCommand("registry"), p.shown("data/registry")).Witness = got.line()
+			mend("%s", p.storageHint()).Witness = got.line()
 		return nil, false
 	default:
 		p.find("upload-refused", "opening an upload with a token for it ends with %d", got.status).Witness = got.line()
@@ -131,6 +131,14 @@ func (p *prober) begin(ctx context.Context, raw string) (*session, bool) {
 		return nil, false
 	}
 	return s, true
+}
+
+// storageHint says how the storage's fault is found.
+func (p *prober) storageHint() string {
+	if p.settings.has("storage.s3") {
+		return p.cmd("doctor --write") + "   tries the bucket with the registry's own settings and keys, and says what to correct"
+	}
+	return fmt.Sprintf("%s   shows why; ls -ln %s   shows whose the disk is", p.logsCommand("registry"), p.shown("data/registry"))
 }
 
 // locate resolves a Location, and keeps to the registry's own address: a wrong one was reported.
