@@ -12,17 +12,22 @@ import (
 	"time"
 
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
+	"github.com/regctl-setup/regctl-setup/internal/doctor"
 )
 
-// engineError says why the Docker engine can't be asked; nil when it can.
+// engineError says why the Docker engine can't be asked; nil when it can. doctor.EngineHint says
+// what helps.
 func engineError(ctx context.Context) error {
 	if _, err := exec.LookPath("docker"); err != nil {
-		return errors.New("docker is not installed")
+		return doctor.ErrNoDocker
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}").CombinedOutput()
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errors.New("the Docker engine does not answer in time")
+	case err != nil:
 		return fmt.Errorf("no Docker engine answers: %s", firstLine(string(out)))
 	}
 	return nil
@@ -39,6 +44,20 @@ type service struct {
 
 // ok reports whether the service does what it is there for.
 func (s service) ok() bool { return s.State == "running" && (s.Health == "" || s.Health == "healthy") }
+
+// containersLeft says, in place of an empty log, that there is no container of the deployment.
+func (a *app) containersLeft(ctx context.Context, d *deployment.Deployment) error {
+	list, err := composeServices(ctx, d)
+	if err != nil {
+		return fail(err)
+	}
+	for _, s := range list {
+		if s.State != "absent" {
+			return nil
+		}
+	}
+	return fail(errors.New("no container of this deployment is there, and so no log"), fmt.Sprintf("regctl-setup %sup   makes and starts them", a.dirArg()))
+}
 
 // composeServices lists the services of the compose file, with what runs of them.
 func composeServices(ctx context.Context, d *deployment.Deployment) ([]service, error) {

@@ -153,7 +153,7 @@ func servicesOf(d *deployment.Deployment) func(context.Context) ([]doctor.Servic
 		}
 		list, err := composeServices(ctx, d)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", doctor.ErrServicesUnknown, err)
 		}
 		states := make([]doctor.ServiceState, 0, len(list))
 		for _, s := range list {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,11 +93,14 @@ func (a *app) openLogs(ctx context.Context, args []string, tail int) (io.Reader,
 	if d.Compose == "" {
 		return nil, nil, fail(errors.New("there is no compose file, so no containers whose logs could be read"), hint)
 	}
-	if _, err := exec.LookPath("docker"); err != nil {
-		return nil, nil, fail(errors.New("docker is not installed here"), hint)
-	}
 	ctx, cancel := context.WithTimeout(ctx, logsDeadline)
 	defer cancel()
+	if err := engineError(ctx); err != nil {
+		return nil, nil, fail(err, doctor.EngineHint(err), hint)
+	}
+	if err := a.containersLeft(ctx, d); err != nil {
+		return nil, nil, err
+	}
 	cmd := compose(ctx, d, "logs", "--no-color", "--tail", fmt.Sprint(tail))
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut

@@ -15,6 +15,7 @@ import (
 
 	"github.com/regctl-setup/regctl-setup/internal/answers"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
+	"github.com/regctl-setup/regctl-setup/internal/doctor"
 	"github.com/regctl-setup/regctl-setup/internal/safefile"
 )
 
@@ -63,7 +64,7 @@ func (a *app) stopCompose(ctx context.Context, d *deployment.Deployment) error {
 		return fail(fmt.Errorf("%s has no compose file", d.Dir))
 	}
 	if err := engineError(ctx); err != nil {
-		return fail(err, "is the engine started, and may this user talk to it?")
+		return fail(err, doctor.EngineHint(err))
 	}
 	list, err := composeServices(ctx, d)
 	if err != nil {

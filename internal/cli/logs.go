@@ -8,11 +8,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/regctl-setup/regctl-setup/internal/doctor"
 )
 
 func newLogsCommand(a *app) *cobra.Command {
 	var (
 		follow bool
+		raw    bool
 		tail   int
 		since  string
 	)
@@ -21,6 +24,9 @@ func newLogsCommand(a *app) *cobra.Command {
 		Short: "Show what the services say",
 		Long: `Show the logs of the deployment's containers, the last 100 lines of each, or of the services
 named: auth, registry, caddy and the object store where there is one.
+
+On a terminal, lines that are JSON objects are shown as a time and KEY=VALUE, with what says
+most; in a pipe, and with --raw, as they are.
 
 "doctor logs" explains the lines it knows. The embedded runtime logs where "up" runs.`,
 		Example: `  regctl-setup logs
@@ -48,7 +54,10 @@ named: auth, registry, caddy and the object store where there is one.
 				}
 			}
 			if err := engineError(cmd.Context()); err != nil {
-				return fail(err, "is the engine started, and may this user talk to it?")
+				return fail(err, doctor.EngineHint(err))
+			}
+			if err := a.containersLeft(cmd.Context(), d); err != nil {
+				return err
 			}
 			argv := []string{"logs", "--tail", strconv.Itoa(tail)}
 			if tail < 0 {
@@ -62,6 +71,11 @@ named: auth, registry, caddy and the object store where there is one.
 			}
 			run := compose(cmd.Context(), d, append(append(argv, "--"), args...)...)
 			run.Stdout, run.Stderr = a.io.Out, a.io.ErrOut
+			if a.io.OutIsTerminal() && !raw {
+				lines := newLineWriter(a.io.Out, doctor.ReadableLine)
+				defer lines.flush()
+				run.Stdout = lines
+			}
 			if err := run.Run(); err != nil && cmd.Context().Err() == nil {
 				return fail(fmt.Errorf("docker compose logs: %w", err))
 			}
@@ -69,6 +83,7 @@ named: auth, registry, caddy and the object store where there is one.
 		}),
 	}
 	f := c.Flags()
+	f.BoolVar(&raw, "raw", false, "show lines that are JSON objects as they are on a terminal too")
 	f.BoolVarP(&follow, "follow", "f", false, "stay and show new lines, until Ctrl-C")
 	f.IntVar(&tail, "tail", 100, "how many `LINES` of each service; -1 for all")
 	f.StringVar(&since, "since", "", "lines since a `TIME` (RFC 3339) or a length of time, such as 10m")

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -164,7 +165,7 @@ func (a *app) status(ctx context.Context, usage bool) (*statusJSON, error) {
 }
 
 func (s *statusJSON) unknown(what string, err error) {
-	s.Unknown = append(s.Unknown, what+": "+err.Error())
+	s.Unknown = append(s.Unknown, what+": "+strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 func daysLeft(end, now time.Time) int { return int(end.Sub(now).Hours() / 24) }
@@ -213,7 +214,8 @@ func (a *app) composeStatus(ctx context.Context, d *deployment.Deployment, ans a
 			s.unknown("token server", fmt.Errorf("its state can't be read: %w", err))
 		}
 	}
-	if !recorded || ans.TLS == answers.TLSOff {
+	proxyRuns := slices.ContainsFunc(list, func(one service) bool { return one.Name == "caddy" && one.State == "running" })
+	if !recorded || ans.TLS == answers.TLSOff || !proxyRuns {
 		return
 	}
 	r := ans.Resolve()

@@ -22,7 +22,7 @@ func (a *app) upCompose(ctx context.Context, d *deployment.Deployment, skip bool
 		return fail(fmt.Errorf("%s has no compose file", d.Dir), hint)
 	}
 	if err := engineError(ctx); err != nil {
-		return fail(fmt.Errorf("this deployment's runtime is compose: %w", err), "is the engine started, and may this user talk to it?", hint)
+		return fail(fmt.Errorf("this deployment's runtime is compose: %w", err), doctor.EngineHint(err), hint)
 	}
 	if !skip {
 		if err := a.preflight(ctx, d); err != nil {

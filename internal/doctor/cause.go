@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,6 +98,26 @@ func (r *Report) attribute() {
 	r.Unknown = slices.DeleteFunc(r.Unknown, func(u Unknown) bool { return cause(u.Code, Error) != nil })
 }
 
+// ErrNoDocker says that there is no docker command on this machine.
+var ErrNoDocker = errors.New("docker is not installed")
+
+// ErrServicesUnknown says that the engine answers and does not tell how the services are, such as
+// for a compose file with mistakes.
+var ErrServicesUnknown = errors.New("the services' states can't be told")
+
+// EngineHint says what helps where the Docker engine can't be asked.
+func EngineHint(err error) string {
+	switch {
+	case errors.Is(err, ErrNoDocker):
+		return "install Docker Engine with its compose plugin: https://docs.docker.com/engine/install/"
+	case strings.Contains(err.Error(), "permission denied"):
+		return "sudo usermod -aG docker \"$USER\"   lets this user talk to the engine, after the next login; or use sudo"
+	case strings.Contains(err.Error(), "://") && !strings.Contains(err.Error(), "/docker.sock"):
+		return "DOCKER_HOST or the docker context names another engine than this machine's own: docker context ls   shows which; start that one, or unset DOCKER_HOST"
+	}
+	return "sudo systemctl start docker   starts the engine; docker info   shows what it says"
+}
+
 // ServiceState is what the engine tells of a service of the compose file.
 type ServiceState struct {
 	Name string
@@ -121,12 +142,12 @@ func (p *prober) byServices(ctx context.Context) {
 	seen := p.Findings[i]
 	services, err := p.o.Services(ctx)
 	if err != nil {
-		if seen.Code != "port-closed" {
-			return // something runs; what it is made of can't be told from here
+		if seen.Code != "port-closed" || errors.Is(err, ErrServicesUnknown) {
+			return // something runs, or the files on disk are to be looked at first
 		}
 		p.Findings = slices.Delete(p.Findings, i, i+1)
 		p.find("service-down", "no service can run here: %v", err).
-			mend("sudo systemctl start docker   starts the Docker engine; then: %s", p.cmd("up")).Witness = seen.Message
+			mend("%s; then: %s", EngineHint(err), p.cmd("up")).Witness = seen.Message
 		return
 	}
 	var down []ServiceState

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,5 +75,58 @@ func TestWrongUser(t *testing.T) {
 	r := doctor.Disk(t.Context(), gather(t, dir))
 	if len(r.Findings) != 1 || r.Findings[0].Code != "owner-mismatch" || r.Findings[0].Pos.File != ".env" || !strings.Contains(r.Findings[0].Fix.Text, "REGISTRY_UID='0'") {
 		t.Errorf("want one owner-mismatch in .env:\n%s", show(r))
+	}
+}
+
+// TestEngineHint: each way not to reach an engine has its own way out.
+func TestEngineHint(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{doctor.ErrNoDocker, "install Docker Engine"},
+		{errors.New("no Docker engine answers: permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"), "usermod -aG docker"},
+		{errors.New("no Docker engine answers: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"), "systemctl start docker"},
+		{errors.New("no Docker engine answers: Cannot connect to the Docker daemon at tcp://10.0.0.7:2376. Is the docker daemon running?"), "docker context ls"},
+		{errors.New("the Docker engine does not answer in time"), "systemctl start docker"},
+	} {
+		if got := doctor.EngineHint(c.err); !strings.Contains(got, c.want) {
+			t.Errorf("EngineHint(%v) = %q, want %q in it", c.err, got, c.want)
+		}
+	}
+}
+
+// TestFilesThatInitMakes: what holds nothing but the answers is made again by init; without .env
+// the compose file's variables are no finding of their own.
+func TestFilesThatInitMakes(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{".env", "conf/registry/config.yml", "conf/caddy/Caddyfile", "docker-compose.yml"} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			dir := good(t, "localhost")
+			remove(file)(t, dir)
+			r := doctor.Disk(t.Context(), gather(t, dir))
+			if len(r.Findings) != 1 || r.Findings[0].Code != "file-missing" || r.Findings[0].Pos.File != file || !strings.Contains(r.Findings[0].Fix.Text, "init --yes") {
+				t.Errorf("want file-missing alone, with init:\n%s", show(r))
+			}
+		})
+	}
+}
+
+// TestReadableLine: what a person sees of log lines.
+func TestReadableLine(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`registry-1  | {"go.version":"go1.26","http.request.method":"GET","http.request.uri":"/v2/","level":"error","msg":"it failed","err.detail":"no space","time":"2026-11-24T02:14:29.15Z"}`: `registry-1 | 2026-11-24T02:14:29Z level=error msg="it failed" err.detail="no space" method=GET uri=/v2/`,
+		`caddy-1 | {"level":"info","ts":1795486469.12,"msg":"handled request","request":{"method":"GET","uri":"/v2/","headers":{"Authorization":["Basic dXNlcjpwYXNzd29yZA=="]}},"status":401}`:  `caddy-1 | 2026-11-24T02:14:29Z level=info msg="handled request" status=401 method=GET uri=/v2/`,
+		`plain words, Authorization: Bearer abcdefghijk`: `plain words, Authorization: ***`,
+		`{"level":"info","broken`:                        `{"level":"info","broken`,
+		`{"strange":true}`:                               `{"strange":true}`,
+		"auth-1 | \x1b[31mred":                           "auth-1 | �[31mred",
+	} {
+		if got := doctor.ReadableLine(in); got != want {
+			t.Errorf("ReadableLine(%q)\n got %q\nwant %q", in, got, want)
+		}
 	}
 }

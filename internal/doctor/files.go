@@ -180,11 +180,24 @@ func trimPath(err error, path string) error {
 	return err
 }
 
+// noEnv reports whether .env is missing.
+func (f *Facts) noEnv() bool {
+	_, err := os.Lstat(f.Path(scaffold.PathEnv))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 func missingFiles(p *pass) {
 	miss := func(rel, who, fix string) {
 		p.report(at(rel), "the file is missing; %s needs it", who).mend("%s", fix)
 	}
 	restore := "bring it back from a backup or from git"
+	again := restore // of what holds nothing but the answers
+	if p.Answers != nil {
+		again = p.cmd("init --yes") + "   makes it again as the recorded answers say; then: " + p.cmd("up")
+		if !p.Embedded && p.noEnv() {
+			miss(scaffold.PathEnv, "docker compose", again)
+		}
+	}
 	switch {
 	case errors.Is(p.authErr, fs.ErrNotExist):
 		miss(p.rel(p.Deployment.Auth), "the token server", restore)
@@ -192,13 +205,13 @@ func missingFiles(p *pass) {
 		p.report(at(p.rel(p.Deployment.Auth)), "can't be read: %v", trimPath(p.authErr, p.Deployment.Auth)).mend("ls -l %s   shows whose it is", p.shown(p.rel(p.Deployment.Auth)))
 	}
 	if p.Deployment.Answers != "" && p.Compose == "" && !p.Embedded {
-		miss(scaffold.PathCompose, "docker compose", restore)
+		miss(scaffold.PathCompose, "docker compose", again)
 	}
 	if p.generated && p.registryFile == "" {
-		miss(deployment.RegistryConfig, "the registry", restore)
+		miss(deployment.RegistryConfig, "the registry", again)
 	}
 	if p.caddy != nil && p.caddyfile == "" && p.generated {
-		miss(scaffold.PathCaddyfile, "caddy", restore)
+		miss(scaffold.PathCaddyfile, "caddy", again)
 	}
 	if p.Auth != nil {
 		cert, key := p.Auth.SigningPair()

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,7 +16,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regctl-setup/regctl-setup/internal/answers"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
+	"github.com/regctl-setup/regctl-setup/internal/scaffold"
 	"github.com/regctl-setup/regctl-setup/internal/secret"
 	"github.com/regctl-setup/regctl-setup/internal/token"
 )
@@ -283,12 +286,11 @@ func (p *prober) speaksTLS(ctx context.Context) bool {
 			return false
 		case errors.As(err, &unknown):
 			p.find("tls-untrusted", "the certificate of %s was issued by an authority that this machine does not trust", p.hostPort()).
-				mend("with Caddy's own CA: %s && sudo install -D -m 0644 ca.crt /etc/docker/certs.d/%s/ca.crt   on every client; this command takes it by --ca ca.crt",
-					p.dockerCompose("cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt"), p.base.Host)
+				mend("%s", p.giveAuthority(unknown.Cert))
 		case errors.As(err, &wrong):
 			p.find("tls-wrong-host", "the certificate of %s is for %q", p.hostPort(), wrong.Certificate.DNSNames)
 		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-			p.find("tls-expired", "the certificate of %s: %v", p.hostPort(), invalid.Detail)
+			p.find("tls-expired", "the certificate of %s ended %s, on %s", p.hostPort(), days(invalid.Cert.NotAfter.Sub(p.o.Now())), invalid.Cert.NotAfter.Format(time.RFC3339)).mend("%s", p.renew())
 		case strings.Contains(err.Error(), "remote error: tls: internal error"), strings.Contains(err.Error(), "unrecognized name"):
 			p.find("tls-wrong-host", "%s has no certificate for the name %s", p.hostPort(), p.base.Hostname()).
 				mend("let a site of the Caddyfile be named %s, then: %s; where it is, Caddy got no certificate: %s   shows why", p.base.Hostname(), p.restart("caddy"), p.logsCommand("caddy"))
@@ -305,10 +307,42 @@ func (p *prober) speaksTLS(ctx context.Context) bool {
 	if leaf != nil && p.verified {
 		life, left := leaf.NotAfter.Sub(leaf.NotBefore), leaf.NotAfter.Sub(p.o.Now())
 		if left < life/6 {
-			p.find("tls-expired", "the certificate of %s ends %s, on %s, and was not renewed", p.hostPort(), days(left), leaf.NotAfter.Format(time.RFC3339)).Severity = Warning
+			p.find("tls-expired", "the certificate of %s ends %s, on %s, and was not renewed", p.hostPort(), days(left), leaf.NotAfter.Format(time.RFC3339)).mend("%s", p.renew()).Severity = Warning
 		}
 	}
 	return true
+}
+
+// giveAuthority says how clients come to trust the certificate, which is not known to have been
+// issued by Caddy unless the deployment says so.
+func (p *prober) giveAuthority(leaf *x509.Certificate) string {
+	install := func(file string) string {
+		return fmt.Sprintf("sudo install -D -m 0644 %s /etc/docker/certs.d/%s/ca.crt   on every client; this command takes it by --ca %[1]s", file, p.base.Host)
+	}
+	mode := ""
+	if p.Answers != nil {
+		mode = p.Answers.TLS
+	}
+	switch {
+	case mode == answers.TLSFiles && leaf != nil && bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
+		return "it signed itself: " + install(p.shown(scaffold.PathTLSCert))
+	case mode == answers.TLSFiles && leaf != nil:
+		return fmt.Sprintf("its issuer is %q: put that one's certificate behind it in %s where it is an intermediate one, then: %s; for an authority of your own, with its certificate as ca.crt: %s",
+			leaf.Issuer, p.shown(scaffold.PathTLSCert), p.restart("caddy"), install("ca.crt"))
+	case mode == answers.TLSACMEStaging:
+		return fmt.Sprintf("the staging authority's certificates are for trials: %s   asks the real one, then: %s", p.cmd("init --tls acme"), p.cmd("up"))
+	case mode == "" || mode == answers.TLSInternal:
+		return fmt.Sprintf("with Caddy's own CA: %s && %s", p.dockerCompose("cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt"), install("ca.crt"))
+	}
+	return fmt.Sprintf("%s   shows why Caddy got no certificate from a public authority", p.logsCommand("caddy"))
+}
+
+// renew says how a new certificate comes.
+func (p *prober) renew() string {
+	if p.Answers != nil && p.Answers.TLS == answers.TLSFiles {
+		return fmt.Sprintf("put the new certificate and its key into %s, then: %s", p.shown("secrets/tls"), p.restart("caddy"))
+	}
+	return fmt.Sprintf("%s   shows why it was not renewed; Let's Encrypt must reach port 80 from outside", p.logsCommand("caddy"))
 }
 
 func (p *prober) handshake(ctx context.Context, insecure bool) (*x509.Certificate, error) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // LogLine is a line of a log that is known, with what it means.
@@ -244,6 +245,30 @@ var secrets = regexp.MustCompile(`(?i)(basic|bearer)\s+[A-Za-z0-9._~+/=-]{8,}|_s
 // telling are the members of a log line that is a JSON object which say what happened, in this order.
 var telling = []string{"time", "ts", "level", "msg", "error", "err", "err.code", "err.message", "err.detail", "status", "http.response.status", "reason", "http.request.method", "http.request.uri", "account", "auth.user.name"}
 
+// shortMember is a member's name without the groups that say nothing to a person.
+var shortMember = strings.NewReplacer("http.request.", "", "http.response.", "", "auth.user.name", "account")
+
+// ReadableLine is a log line for a person: a JSON object as KEY=VALUE with what says most first,
+// without secrets and control characters. Others keep their words.
+func ReadableLine(text string) string { return clean(condensed(text)) }
+
+// moment is a time of a log line to the second; text that is none stays.
+func moment(v any) string {
+	switch v := v.(type) {
+	case string:
+		if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
+			return t.UTC().Format(time.RFC3339)
+		}
+		return v
+	case json.Number:
+		if f, err := v.Float64(); err == nil && f > 0 && f < 1<<40 {
+			return time.Unix(int64(f), 0).UTC().Format(time.RFC3339)
+		}
+		return v.String()
+	}
+	return ""
+}
+
 // condensed is a line that is a JSON object, behind the prefix of docker compose or without, as
 // KEY=VALUE with what says most first; others stay as they are.
 func condensed(text string) string {
@@ -262,16 +287,22 @@ func condensed(text string) string {
 	}
 	var parts []string
 	for _, key := range telling {
+		if key == "time" || key == "ts" {
+			if at := moment(members[key]); at != "" {
+				parts = append(parts, at)
+			}
+			continue
+		}
 		switch v := members[key].(type) {
 		case string:
 			if v != "" {
 				if strings.ContainsAny(v, " \"\t\n") {
 					v = strconv.Quote(v)
 				}
-				parts = append(parts, key+"="+v)
+				parts = append(parts, shortMember.Replace(key)+"="+v)
 			}
 		case json.Number:
-			parts = append(parts, key+"="+v.String())
+			parts = append(parts, shortMember.Replace(key)+"="+v.String())
 		}
 	}
 	if len(parts) == 0 {
@@ -282,17 +313,21 @@ func condensed(text string) string {
 
 // printable is a line for a terminal: cut, without control characters and secrets.
 func printable(text string) string {
-	text = condensed(text)
-	text = secrets.ReplaceAllString(text, "***")
-	text = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e {
-			return '�'
-		}
-		return r
-	}, text)
+	text = clean(condensed(text))
 	const longest = 240
 	if runes := []rune(text); len(runes) > longest {
 		return string(runes[:longest]) + "…"
 	}
 	return text
+}
+
+// clean takes out what must not reach a terminal.
+func clean(text string) string {
+	text = secrets.ReplaceAllString(text, "***")
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e {
+			return '�'
+		}
+		return r
+	}, text)
 }

@@ -73,7 +73,7 @@ func peopleChecks() []Check {
 				}
 				for _, name := range slices.Compact([]string{p.Answers.Domain, authDomain(p.Answers)}) {
 					if cert.VerifyHostname(name) != nil {
-						p.report(at(scaffold.PathTLSCert), "it is for %q, not for %s", cert.DNSNames, name).mend("get a certificate that names %s", name)
+						p.report(at(scaffold.PathTLSCert), "it is for %q, not for %s", cert.DNSNames, name).mend("get a certificate that names %s, put it and its key into %s, then: %s", name, p.shown("secrets/tls"), p.dockerCompose("restart caddy"))
 					}
 				}
 				if left := cert.NotAfter.Sub(p.Now); left < tlsSoon {

@@ -103,7 +103,7 @@ func registryChecks() []Check {
 					}
 					return
 				}
-				if p.registryFile == "" && p.registry != nil && p.registryMajor() == 3 && p.registry.image.repo == "registry" {
+				if p.registryFile == "" && !p.generated && p.registry != nil && p.registryMajor() == 3 && p.registry.image.repo == "registry" {
 					p.report(p.serviceAt(p.registry, "environment"), "registry 3 without a file of its own runs its image's development configuration: debug server on :5001, debug log, deletes enabled").
 						mend("start it with a configuration file: command: [serve, /etc/regctl-setup/registry/config.yml]")
 				}

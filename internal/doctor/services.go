@@ -24,8 +24,8 @@ func composeChecks() []Check {
 			Why:   "nothing can be started, and a restart after an edit of another file fails too",
 			Mend:  "correct what is named; docker compose config --quiet says the same",
 			run: func(p *pass) {
-				if p.projectErr == nil {
-					return
+				if p.projectErr == nil || p.Answers != nil && p.noEnv() {
+					return // without .env no value is set, which file-missing tells
 				}
 				pos := at(p.rel(p.Compose))
 				msg := strings.TrimPrefix(p.projectErr.Error(), "compose file "+p.Compose+": ")
@@ -33,7 +33,7 @@ func composeChecks() []Check {
 					pos.Line, _ = strconv.Atoi(m[1])
 					pos.Column = 1
 				}
-				p.report(pos, "%s", strings.ReplaceAll(msg, p.Dir+string(os.PathSeparator), "")).mend("correct it; %s   checks again", p.dockerCompose("config --quiet"))
+				p.report(pos, "%s", strings.NewReplacer(p.Dir+string(os.PathSeparator), "", "\n", "; ").Replace(msg)).mend("correct it; %s   checks again", p.dockerCompose("config --quiet"))
 			},
 		},
 		{
