@@ -2,15 +2,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,14 +82,40 @@ func (c *client) do(r request) error {
 	if _, err := c.conn.Write(r); err != nil {
 		return err
 	}
-	res, err := http.ReadResponse(c.r, nil)
+	return c.answer()
+}
+
+// answer reads an answer and keeps nothing of it. It knows only what is needed, an answer with
+// a Content-Length: whatever the client does is taken from what the server could.
+func (c *client) answer() error {
+	status, err := c.r.ReadSlice('\n')
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, res.Body)
-	_ = res.Body.Close()
-	if err == nil && res.StatusCode != http.StatusOK {
-		return fmt.Errorf("answered %s", res.Status)
+	good := bytes.HasPrefix(status, []byte("HTTP/1.1 200 "))
+	if !good {
+		err = fmt.Errorf("answered %q", bytes.TrimSpace(status))
+	}
+	length := -1
+	for {
+		line, rerr := c.r.ReadSlice('\n')
+		if rerr != nil {
+			return rerr
+		}
+		if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
+			break
+		}
+		if name, value, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(name, []byte("Content-Length")) {
+			if length, rerr = strconv.Atoi(string(bytes.TrimSpace(value))); rerr != nil {
+				return rerr
+			}
+		}
+	}
+	if length < 0 {
+		return errors.New("an answer without Content-Length")
+	}
+	if _, rerr := c.r.Discard(length); rerr != nil {
+		return rerr
 	}
 	return err
 }

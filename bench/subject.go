@@ -28,6 +28,7 @@ type subject struct {
 	issuer   *token.Issuer
 	sink     *logsink.Sink
 	accounts int
+	asked    []request // by account
 }
 
 const password = "benchmark"
@@ -59,6 +60,9 @@ func newSubject(kind keys.Type, accounts, entries int) (_ *subject, err error) {
 		fmt.Fprintf(&b, "  u%d: {password: %q}\n", i, hash)
 	}
 	b.WriteString("acl:\n")
+	for i := range accounts {
+		s.asked = append(s.asked, newRequest("bench", "/auth?service=r&scope=repository:public/app:pull", fmt.Sprintf("u%d", i), password))
+	}
 	for i := range entries {
 		fmt.Fprintf(&b, "- {match: {account: \"other%d\", name: \"proj%d/*\"}, actions: [pull]}\n", i, i)
 	}
@@ -106,9 +110,7 @@ func (s *subject) fresh(n int) request {
 }
 
 // repeated asks for the same token as accounts requests before.
-func (s *subject) repeated(n int) request {
-	return newRequest("bench", "/auth?service=r&scope=repository:public/app:pull", fmt.Sprintf("u%d", n%s.accounts), password)
-}
+func (s *subject) repeated(n int) request { return s.asked[n%s.accounts] }
 
 // signer signs a short text for each request, with the server's own key: the most tokens that
 // this machine could give out over HTTP.

@@ -375,7 +375,10 @@ func globPrefix(p string) string {
 // Len returns the number of entries.
 func (p *Policy) Len() int { return len(p.entries) }
 
-// Entries returns the entries as they were given to Compile.
+// Entry returns the entry with this index, from 0, as [Decision.Index] has it.
+func (p *Policy) Entry(index int) Entry { return p.entries[index] }
+
+// Entries returns the entries as they were given to Compile: a copy of the whole list.
 func (p *Policy) Entries() []Entry { return append([]Entry(nil), p.entries...) }
 
 // LiteralLabels reports whether the policy was compiled with Options.LiteralLabels.

@@ -196,9 +196,22 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-func BenchmarkServeToken(b *testing.B) {
-	srv := newServer(b, newFolder(b, house).options(), nil)
+func BenchmarkServeToken(b *testing.B) { benchmarkServeToken(b, house) }
+
+// BenchmarkServeTokenOf10000 has as many entries before the one that decides.
+func BenchmarkServeTokenOf10000(b *testing.B) {
+	var entries strings.Builder
+	entries.WriteString("acl:\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&entries, "- {match: {account: \"other%d\", name: \"team%d/*\"}, actions: [pull]}\n", i, i)
+	}
+	benchmarkServeToken(b, strings.Replace(house, "acl:\n", entries.String(), 1))
+}
+
+func benchmarkServeToken(b *testing.B, config string) {
+	srv := newServer(b, newFolder(b, config).options(), nil)
 	c := call{path: "/auth?service=r" + pull, user: basic("alice", "testing")}
+	do(b, srv, c) // the password's hash and the signature
 	b.ReportAllocs()
 	for b.Loop() {
 		if w := do(b, srv, c); w.Code != 200 {

@@ -158,8 +158,8 @@ type GuardStats struct {
 //
 // It is safe for concurrent use and meant to outlive reloads.
 type Guard struct {
-	seed maphash.Seed
-	key  [32]byte
+	seed  maphash.Seed
+	keyed keyedHash
 
 	mu       sync.Mutex
 	o        GuardOptions
@@ -204,7 +204,7 @@ func NewGuard(o GuardOptions) *Guard {
 	g.pairs.init()
 	g.addrs.init()
 	// Since Go 1.24 crypto/rand never fails: it ends the process instead.
-	_, _ = rand.Read(g.key[:])
+	_, _ = rand.Read(g.keyed.key[:])
 	return g
 }
 
@@ -263,7 +263,7 @@ func (g *Guard) DoYielding(ctx context.Context, a Attempt, check func(yield func
 	}
 	// The familiar ones are known by the password too: who only knows the name is not
 	// exempt from anything.
-	id := keyedDigest(g.key[:], a.Account, a.Password.Reveal())
+	id := g.keyed.digest(a.Account, a.Password.Reveal())
 	w, err := g.enter(a, id)
 	if err != nil {
 		return err

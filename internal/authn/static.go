@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -111,7 +112,7 @@ func NewStatic(list []User, o StaticOptions) (*Static, error) {
 		entries: make(map[string]entry, len(list)), costKey: o.CostKey, verify: o.Verify, now: o.Now,
 		memory: memory{ttl: o.Remember, most: o.Remembered, seen: map[digest]time.Time{}},
 	}
-	if _, err := io.ReadFull(o.Rand, s.memory.key[:]); err != nil {
+	if _, err := io.ReadFull(o.Rand, s.memory.keyed.key[:]); err != nil {
 		return nil, fmt.Errorf("key of the password memory: %w", err)
 	}
 	if len(s.costKey) == 0 {
@@ -258,30 +259,51 @@ type digest [sha256.Size]byte
 
 // memory holds what was verified lately.
 type memory struct {
-	key  [32]byte
-	ttl  time.Duration
-	most int
+	keyed keyedHash
+	ttl   time.Duration
+	most  int
 
 	mu   sync.Mutex
 	seen map[digest]time.Time // when it is to be forgotten
 }
 
 func (m *memory) digest(account string, password, hash secret.Text) digest {
-	return keyedDigest(m.key[:], account, password.Reveal(), hash.Reveal())
+	return m.keyed.digest(account, password.Reveal(), hash.Reveal())
 }
 
-// keyedDigest hashes the fields with their lengths, so that no two lists of fields give
-// the same input.
-func keyedDigest(key []byte, fields ...string) digest {
-	mac := hmac.New(sha256.New, key)
-	var n [8]byte
-	for _, f := range fields {
-		binary.BigEndian.PutUint64(n[:], uint64(len(f)))
-		mac.Write(n[:])
-		_, _ = io.WriteString(mac, f)
+// keyedHash is HMAC-SHA256 under one key, for many goroutines. The zero value is to be given
+// its key before it is used.
+type keyedHash struct {
+	key  [32]byte
+	idle sync.Pool // of *mac
+}
+
+// mac is an HMAC with room for what goes in and out of it: slices that an interface's method
+// is given would be allocated each time.
+type mac struct {
+	hash.Hash
+	in  []byte
+	sum digest
+}
+
+// digest hashes the fields with their lengths, so that no two lists of fields give the same
+// input.
+func (k *keyedHash) digest(fields ...string) digest {
+	m, ok := k.idle.Get().(*mac)
+	if !ok {
+		m = &mac{Hash: hmac.New(sha256.New, k.key[:])}
 	}
-	var d digest
-	mac.Sum(d[:0])
+	for _, f := range fields {
+		m.in = binary.BigEndian.AppendUint64(m.in, uint64(len(f)))
+		m.in = append(m.in, f...)
+	}
+	m.Write(m.in)
+	m.Sum(m.sum[:0])
+	d := m.sum
+	clear(m.in) // a password
+	m.in = m.in[:0]
+	m.Reset()
+	k.idle.Put(m)
 	return d
 }
 

@@ -234,6 +234,8 @@ type Server struct {
 	rand     io.Reader
 	guard    *authn.Guard
 	started  time.Time
+	headers  fixedHeaders
+	bodies   sync.Pool // of *[]byte
 
 	state    atomic.Pointer[State]
 	draining atomic.Bool
@@ -261,7 +263,8 @@ func New(o Options) (*Server, error) {
 	if o.Load == nil {
 		return nil, errors.New("authserver: no Load function")
 	}
-	s := &Server{load: o.Load, log: o.Logger, logState: o.LogState, recorder: o.Recorder, adopted: o.Adopted, tracer: o.Tracer, now: o.Now, rand: o.Rand}
+	s := &Server{load: o.Load, log: o.Logger, logState: o.LogState, recorder: o.Recorder, adopted: o.Adopted, tracer: o.Tracer, now: o.Now, rand: o.Rand,
+		headers: newFixedHeaders()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -42,7 +42,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	h := w.Header()
 	h.Set("X-Request-Id", id)
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["X-Content-Type-Options"] = s.headers.nosniff
 	if st.HSTS {
 		h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 	}
@@ -61,6 +61,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.refuse(out, r, st, &refusal{status: http.StatusNotFound, code: "NOT_FOUND", msg: "no such page"})
 		s.logPlain(r, id, begin, out.status)
+	}
+}
+
+// fixedHeaders are values that all answers share, in place of one slice for each header of
+// each answer. They have no room to append to.
+type fixedHeaders struct{ nosniff, noStore, noCache, json []string }
+
+func newFixedHeaders() fixedHeaders {
+	return fixedHeaders{
+		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, noCache: []string{"no-cache"}, json: []string{"application/json"},
 	}
 }
 
@@ -91,8 +101,7 @@ func methodRefusal(allow string) *refusal {
 // serveToken answers a token request, records and logs it.
 func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id string, begin time.Time) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
+	h["Cache-Control"], h["Pragma"] = s.headers.noStore, s.headers.noCache
 	d := &Decision{Time: begin, RequestID: id, Method: r.Method, Peer: peerOf(r.RemoteAddr), UserAgent: r.UserAgent()}
 	s.beginTrace(r, d)
 	defer func() {
@@ -105,7 +114,15 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 		d.endTrace()
 		s.logDecision(r.Context(), d)
 	}()
-	body, ref := s.answer(w, r, st, d)
+	buf, _ := s.bodies.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer func() {
+		clear(*buf) // a token, and perhaps a refresh token
+		s.bodies.Put(buf)
+	}()
+	ref := s.answer(w, r, st, d, buf)
 	if ref != nil {
 		d.Status, d.Reason = ref.status, ref.reason
 		if d.Reason == "" {
@@ -128,8 +145,8 @@ func (s *Server) serveToken(w *answerWriter, r *http.Request, st *State, id stri
 		return
 	}
 	s.counts.granted.Add(1)
-	h.Set("Content-Type", "application/json")
-	w.send(r, http.StatusOK, body)
+	h["Content-Type"] = s.headers.json
+	w.send(r, http.StatusOK, *buf)
 }
 
 // record hands the decision to the recorder. A refusal comes back where none may go
@@ -204,10 +221,10 @@ type tokenAnswer struct {
 	refresh   secret.Text
 }
 
-// json writes the answer, the token under both names that clients look for. A token is made
-// of letters, digits, "-", "_" and ".", which need no quoting.
-func (a *tokenAnswer) json() []byte {
-	b := make([]byte, 0, 2*len(a.raw)+160)
+// appendJSON appends the answer, the token under both names that clients look for. A token is
+// made of letters, digits, "-", "_" and ".", which need no quoting.
+func (a *tokenAnswer) appendJSON(b []byte) []byte {
+	b = slices.Grow(b, 2*len(a.raw)+160)
 	b = append(append(b, `{"token":"`...), a.raw...)
 	b = append(append(b, `","access_token":"`...), a.raw...)
 	b = strconv.AppendInt(append(b, `","expires_in":`...), a.expiresIn, 10)
@@ -230,20 +247,21 @@ func (a *tokenAnswer) json() []byte {
 	return append(b, "}\n"...)
 }
 
-// answer does all the work of a token request and notes what it finds in d.
-func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision) ([]byte, *refusal) {
+// answer does all the work of a token request, notes what it finds in d and puts the answer's
+// body into buf.
+func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision, buf *[]byte) *refusal {
 	limits := st.Limits.withDefaults()
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 	default:
-		return nil, methodRefusal("GET, HEAD, POST")
+		return methodRefusal("GET, HEAD, POST")
 	}
 	if len(r.URL.RawQuery) > limits.Header {
-		return nil, tooLarge("query", limits.Header)
+		return tooLarge("query", limits.Header)
 	}
 	addr, err := st.RealIP.client(r.Header, d.Peer)
 	if err != nil {
-		return nil, malformed("%v", err)
+		return malformed("%v", err)
 	}
 	d.Address = addr
 	req, ref := s.readRequest(w, r, limits, st.Listen.withDefaults().ReadTimeout)
@@ -251,28 +269,34 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 		d.Presented, d.ClientID, d.Service = req.presented, req.clientID, req.service
 	}
 	if ref != nil {
-		return nil, ref
+		return ref
 	}
 	if st.Services != nil && !slices.Contains(st.Services, req.service) {
-		return nil, malformed("unknown service %s", strconv.Quote(req.service))
+		return malformed("unknown service %s", strconv.Quote(req.service))
 	}
-	// A backend may take its time, but not longer than the answer can still be sent.
-	ctx, cancel := context.WithTimeoutCause(r.Context(), st.Listen.withDefaults().WriteTimeout*9/10, errSlowBackend)
-	defer cancel()
-	var id authn.Identity
-	limited := st.RealIP.limitedBy(r.Header, d.Peer, addr)
 	end := d.phase("authenticate")
-	if req.refresh.IsZero() {
+	id, known := st.recall(req)
+	ctx := r.Context()
+	if !known || len(st.Authorizers) > 0 {
+		// A backend may take its time, but not longer than the answer can still be sent.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, st.Listen.withDefaults().WriteTimeout*9/10, errSlowBackend)
+		defer cancel()
+	}
+	switch limited := st.RealIP.limitedBy(r.Header, d.Peer, addr); {
+	case known:
+		s.counts.recalled.Add(1)
+	case req.refresh.IsZero():
 		id, err = s.authenticate(ctx, st, req, limited)
-	} else {
+	default:
 		id, err = s.redeem(ctx, st, req, limited, d)
 	}
 	end()
 	if err != nil {
-		return nil, authRefusal(ctx, err)
+		return authRefusal(ctx, err)
 	}
 	if req.claimed != "" && req.claimed != id.Account {
-		return nil, malformed("account and user differ")
+		return malformed("account and user differ")
 	}
 	d.Authenticated, d.Account = true, id.Account
 
@@ -280,14 +304,14 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 	access, err := s.decide(ctx, st, id, req, addr, d)
 	end()
 	if err != nil {
-		return nil, backendRefusal(ctx, err, "the access could not be decided")
+		return backendRefusal(ctx, err, "the access could not be decided")
 	}
 	lifetime := st.lifetime(access)
 	end = d.phase("sign")
 	tok, reused, err := s.issue(st, token.Request{Subject: id.Account, Audience: req.service, Access: access, Lifetime: lifetime}, addr)
 	end()
 	if err != nil {
-		return nil, &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "the token could not be signed",
+		return &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "the token could not be signed",
 			reason: "signing the token: " + err.Error()}
 	}
 	d.TokenID, d.Lifetime, d.Reused = tok.ID, lifetime, reused
@@ -298,7 +322,8 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 		granted := grantedScopes(d.Scopes)
 		a.scope = &granted
 	}
-	return a.json(), nil
+	*buf = a.appendJSON((*buf)[:0])
+	return nil
 }
 
 // readRequest reads the request and, for POST, its body.
@@ -327,12 +352,8 @@ func (s *Server) readRequest(w *answerWriter, r *http.Request, limits Limits, ti
 // errNoCredentials: there is no anonymous account.
 var errNoCredentials = fmt.Errorf("no credentials (%w)", authn.ErrNoSuchUser)
 
-// authenticate finds out who asks.
+// authenticate finds out who asks, where nobody remembers.
 func (s *Server) authenticate(ctx context.Context, st *State, req *tokenRequest, addr netip.Addr) (authn.Identity, error) {
-	if id, ok := st.recall(req); ok {
-		s.counts.recalled.Add(1)
-		return id, nil
-	}
 	if req.anonymous {
 		return authn.Identity{}, errNoCredentials
 	}
@@ -362,7 +383,11 @@ func (s *Server) authenticate(ctx context.Context, st *State, req *tokenRequest,
 	return id, err
 }
 
+// recall is who asks with credentials that were verified lately, or with none.
 func (st *State) recall(req *tokenRequest) (authn.Identity, bool) {
+	if !req.refresh.IsZero() {
+		return authn.Identity{}, false
+	}
 	for _, a := range st.Authenticators {
 		if r, ok := a.(authn.Recaller); ok {
 			if id, ok := r.Recall(req.account, req.password); ok {
@@ -411,7 +436,6 @@ func backendRefusal(ctx context.Context, err error, msg string) *refusal {
 func (s *Server) decide(ctx context.Context, st *State, id authn.Identity, req *tokenRequest, addr netip.Addr, d *Decision) ([]token.Access, error) {
 	access := make([]token.Access, 0, len(req.scopes))
 	d.Scopes = make([]ScopeDecision, 0, len(req.scopes))
-	entries := st.Policy.Entries()
 	asked, granted := 0, 0
 	for _, sc := range req.scopes {
 		if err := ctx.Err(); err != nil {
@@ -423,8 +447,8 @@ func (s *Server) decide(ctx context.Context, st *State, id authn.Identity, req *
 		}
 		dec := st.Policy.Decide(&question, nil)
 		sd := ScopeDecision{Type: sc.Type, Class: sc.Class, Name: sc.Name, Asked: sc.Actions}
-		if dec.Index >= 0 && dec.Index < len(entries) {
-			e := &entries[dec.Index]
+		if dec.Index >= 0 && dec.Index < st.Policy.Len() {
+			e := st.Policy.Entry(dec.Index)
 			sd.Entry, sd.File, sd.Line, sd.Comment = dec.Index+1, e.Pos.File, e.Pos.Line, e.Comment
 		}
 		if dec.Index < 0 && dec.Err == nil {

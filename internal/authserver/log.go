@@ -132,7 +132,10 @@ func (s *Server) logDecision(ctx context.Context, d *Decision) {
 		}
 	}
 	attrs = append(attrs, slog.Int64("duration_us", d.Duration.Microseconds()))
-	s.log.LogAttrs(ctx, level, "token request", attrs...)
+	// Not by LogAttrs, which finds out each time from where it was called.
+	r := slog.NewRecord(s.now(), level, "token request", 0)
+	r.AddAttrs(attrs...)
+	_ = s.log.Handler().Handle(ctx, r)
 }
 
 // addressText names an address, and a peer that has none.

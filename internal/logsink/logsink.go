@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -85,6 +86,7 @@ type Sink struct {
 	err    error
 	stats  Stats
 	closed bool
+	idle   [][]byte // room of lines that were written, for those to come
 
 	wake chan struct{} // of one place: there is work, or the end
 	done chan struct{} // closed when the goroutine has ended
@@ -125,7 +127,7 @@ func (s *Sink) Write(p []byte) (int, error) {
 		s.lose(&s.tail, 1, ErrFull)
 		s.err = ErrFull
 	default:
-		s.queue = append(s.queue, item{line: append([]byte(nil), p...), lost: s.tail})
+		s.queue = append(s.queue, item{line: append(s.room(), p...), lost: s.tail})
 		s.bytes += len(p)
 		s.tail = Loss{}
 	}
@@ -181,9 +183,13 @@ func (s *Sink) run() {
 	timer := time.NewTimer(s.o.Retry)
 	timer.Stop()
 	out := output{w: s.w}
+	var items []item
 	for {
-		items, tail, closed := s.take()
+		var tail Loss
+		var closed bool
+		items, tail, closed = s.take(items[:0])
 		failed := s.write(&out, items, tail)
+		s.giveBack(items)
 		switch {
 		case closed && len(items) == 0:
 			return
@@ -202,7 +208,7 @@ func (s *Sink) run() {
 
 // take takes what is to be written next out of the queue: lines of at most batch bytes, or,
 // where there are none, what was lost last.
-func (s *Sink) take() (items []item, tail Loss, closed bool) {
+func (s *Sink) take(items []item) (_ []item, tail Loss, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, size := 0, 0
@@ -211,8 +217,7 @@ func (s *Sink) take() (items []item, tail Loss, closed bool) {
 		n++
 	}
 	items = append(items, s.queue[:n]...)
-	clear(s.queue[:n])
-	if s.queue = s.queue[n:]; len(s.queue) == 0 {
+	if s.queue = slices.Delete(s.queue, 0, n); len(s.queue) == 0 && cap(s.queue) > maxIdle {
 		s.queue = nil
 	}
 	s.bytes -= size
@@ -225,9 +230,13 @@ func (s *Sink) take() (items []item, tail Loss, closed bool) {
 // write writes the items, each after the line about what is missing before it. What can't be
 // written is lost, and is told of later. It reports whether something was.
 func (s *Sink) write(out *output, items []item, tail Loss) (failed bool) {
-	var carried Loss // lost, and not yet told of
-	var buf []byte
-	var ends []int // of the lines in buf
+	var carried Loss                       // lost, and not yet told of
+	buf, ends := out.buf[:0], out.ends[:0] // ends are those of the lines in buf
+	defer func() {
+		if out.buf, out.ends = buf, ends; cap(buf) > 2*batch {
+			out.buf = nil
+		}
+	}()
 	flush := func() {
 		n, err := out.write(buf)
 		whole := 0
@@ -306,6 +315,35 @@ func (s *Sink) write(out *output, items []item, tail Loss) (failed bool) {
 	return true
 }
 
+// maxIdle and maxIdleLine bound the room that is kept for lines to come: lines, and bytes each.
+const (
+	maxIdle     = 256
+	maxIdleLine = 2 << 10
+)
+
+// room is an empty line to write into, nil where none is kept. The caller holds the lock.
+func (s *Sink) room() []byte {
+	if len(s.idle) == 0 {
+		return nil
+	}
+	last := len(s.idle) - 1
+	line := s.idle[last]
+	s.idle = s.idle[:last]
+	return line
+}
+
+// giveBack keeps the room of lines that nobody needs any more.
+func (s *Sink) giveBack(items []item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range items {
+		if line := items[i].line; len(s.idle) < maxIdle && cap(line) <= maxIdleLine {
+			s.idle = append(s.idle, line[:0])
+		}
+	}
+	clear(items)
+}
+
 // joined is two losses, one after the other, as one.
 func joined(a, b Loss) Loss {
 	switch {
@@ -322,6 +360,9 @@ func joined(a, b Loss) Loss {
 type output struct {
 	w    io.Writer
 	torn bool
+	// Room that is used again.
+	buf  []byte
+	ends []int
 }
 
 // write returns how many bytes of p were written.
