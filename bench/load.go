@@ -47,13 +47,20 @@ func requestFor(raw, user, password string) (addr string, r request, err error) 
 
 // result is what a measurement found.
 type result struct {
-	name   string
-	took   time.Duration
-	errors int
-	times  []time.Duration // of the good answers, ascending
+	name     string
+	took     time.Duration
+	cpu      time.Duration // of this process, or of the one that -pid names
+	resident string        // memory of that process afterwards
+	errors   int
+	times    []time.Duration // of the good answers, ascending
 }
 
 func (r result) rate() float64 { return float64(len(r.times)) / r.took.Seconds() }
+
+// work is the processor time that a request took.
+func (r result) work() time.Duration {
+	return r.cpu / time.Duration(max(1, len(r.times)+r.errors))
+}
 
 func (r result) quantile(q float64) time.Duration {
 	if len(r.times) == 0 {
@@ -131,8 +138,8 @@ func once(ctx context.Context, addr string, r request) error {
 }
 
 // closedLoop keeps so many clients busy: each asks again when it has its answer. next makes
-// the request of a number.
-func closedLoop(ctx context.Context, addr string, clients int, length time.Duration, next func(int) request) (result, error) {
+// the request of a number. It ends after length or, where count is not 0, after so many requests.
+func closedLoop(ctx context.Context, addr string, clients int, length time.Duration, count int, next func(int) request) (result, error) {
 	var (
 		number atomic.Int64
 		mu     sync.Mutex
@@ -150,8 +157,12 @@ func closedLoop(ctx context.Context, addr string, clients int, length time.Durat
 			defer c.conn.Close()
 			var times []time.Duration
 			var failed error
-			for start := time.Now(); start.Sub(begin) < length && ctx.Err() == nil && failed == nil; {
-				failed = c.do(next(int(number.Add(1))))
+			for start := time.Now(); ctx.Err() == nil && failed == nil; {
+				n := int(number.Add(1))
+				if count > 0 && n > count || count == 0 && start.Sub(begin) >= length {
+					break
+				}
+				failed = c.do(next(n))
 				end := time.Now()
 				if failed == nil {
 					times = append(times, end.Sub(start))

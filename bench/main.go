@@ -13,8 +13,12 @@
 // accounts at a given rate, whether or not the answers come, and measures from the time at
 // which a request was due: a server that falls behind can't hide it.
 //
-// The process that measures takes its share of the processors, too. Figures of a busy machine
-// say little; the load average is printed with them.
+// The process that measures takes its share of the processors, too. Rates of a busy machine
+// say little; the load average is printed with them, and the processor time of a request,
+// which suffers less. To tell the server's share from the clients', measure one that runs:
+//
+//	go run ./bench -url http://127.0.0.1:5001/auth?service=r -user u# -accounts 1000 \
+//	    -password-file pw -pid 4711 -count 1000000
 package main
 
 import (
@@ -27,6 +31,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -54,6 +59,8 @@ type settings struct {
 	rate     int
 	accounts int
 	entries  int
+	count    int
+	pid      int
 	key      string
 	svg      string
 	url      string
@@ -72,13 +79,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.StringVar(&s.key, "key", "rsa-2048", "signing key: rsa-2048, rsa-3072, rsa-4096 or ecdsa-p256")
 	f.StringVar(&s.svg, "svg", "", "write a plot to this `FILE`")
 	f.StringVar(&s.url, "url", "", "measure the server that runs there instead")
-	f.StringVar(&s.user, "user", "", "account for -url")
+	f.StringVar(&s.user, "user", "", "account for -url; # in it stands for a number below -accounts")
+	f.IntVar(&s.pid, "pid", 0, "process of the server at -url, to tell its processor time and memory (Linux)")
+	f.IntVar(&s.count, "count", 0, "requests of each closed loop, in the place of -for")
 	f.StringVar(&s.password, "password-file", "", "`FILE` with the password for -url")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if s.length <= 0 || s.clients < 1 || s.rate < 1 || s.accounts < 1 || s.entries < 0 {
-		return errors.New("-for, -clients, -rate and -accounts must be positive")
+	if s.length <= 0 || s.clients < 1 || s.rate < 1 || s.count < 0 || s.accounts < 1 || s.entries < 0 {
+		return errors.New("-for, -clients, -rate and -accounts must be positive, -entries and -count not negative")
 	}
 	results, err := s.measure(ctx)
 	if err != nil {
@@ -123,7 +132,7 @@ func (s settings) measure(ctx context.Context) ([]result, error) {
 					return result{}, err
 				}
 			}
-			return closedLoop(ctx, addr, s.clients, s.length, c.next)
+			return s.watched(func() (result, error) { return closedLoop(ctx, addr, s.clients, s.length, s.count, c.next) })
 		})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
@@ -132,7 +141,7 @@ func (s settings) measure(ctx context.Context) ([]result, error) {
 		all = append(all, r)
 	}
 	r, err := withServer(ctx, subject.server, func(addr string) (result, error) {
-		return openLoop(ctx, addr, s.rate, s.length, subject.repeated)
+		return s.watched(func() (result, error) { return openLoop(ctx, addr, s.rate, s.length, subject.repeated) })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open loop: %w", err)
@@ -151,17 +160,28 @@ func (s settings) measureURL(ctx context.Context) ([]result, error) {
 		}
 		password = strings.TrimRight(string(data), "\r\n")
 	}
-	addr, req, err := requestFor(s.url, s.user, password)
-	if err != nil {
-		return nil, err
+	accounts := 1
+	if strings.Contains(s.user, "#") {
+		accounts = s.accounts
 	}
-	next := func(int) request { return req }
-	closed, err := closedLoop(ctx, addr, s.clients, s.length, next)
+	var addr string
+	requests := make([]request, accounts)
+	for n := range requests {
+		var err error
+		if addr, requests[n], err = requestFor(s.url, strings.ReplaceAll(s.user, "#", strconv.Itoa(n)), password); err != nil {
+			return nil, err
+		}
+		if err := once(ctx, addr, requests[n]); err != nil { // the passwords are known from here on
+			return nil, err
+		}
+	}
+	next := func(n int) request { return requests[n%accounts] }
+	closed, err := s.watched(func() (result, error) { return closedLoop(ctx, addr, s.clients, s.length, s.count, next) })
 	if err != nil {
 		return nil, err
 	}
 	closed.name = "closed loop"
-	open, err := openLoop(ctx, addr, s.rate, s.length, next)
+	open, err := s.watched(func() (result, error) { return openLoop(ctx, addr, s.rate, s.length, next) })
 	if err != nil {
 		return nil, err
 	}
@@ -169,24 +189,45 @@ func (s settings) measureURL(ctx context.Context) ([]result, error) {
 	return []result{closed, open}, nil
 }
 
+// watched measures with f, and the processor time that it takes.
+func (s settings) watched(f func() (result, error)) (result, error) {
+	cpu := func() (time.Duration, error) { return ownCPU(), nil }
+	if s.pid != 0 {
+		cpu = func() (time.Duration, error) { return cpuOf(s.pid) }
+	}
+	before, err := cpu()
+	if err != nil {
+		return result{}, err
+	}
+	r, err := f()
+	if err != nil {
+		return r, err
+	}
+	after, err := cpu()
+	r.cpu, r.resident = after-before, residentOf(s.pid)
+	return r, err
+}
+
 // printTable prints the results, each rate also as a part of the first and second.
 func printTable(out io.Writer, s settings, results []result) {
 	fmt.Fprintf(out, "%d processors, load average %s, key %s, %d entries, %v each\n\n", runtime.GOMAXPROCS(0), loadAverage(), s.key, s.entries, s.length)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	head := "\trate/s\terrors\tp50\tp99\tmax\t"
+	head := "\trate/s\terrors\tp50\tp99\tmax\tCPU each\tresident\t"
 	if s.url == "" {
 		head += "of empty\tof signing\t"
 	}
 	fmt.Fprintln(w, head)
 	for i, r := range results {
-		fmt.Fprintf(w, "%s\t%.0f\t%d\t%v\t%v\t%v\t", r.name, r.rate(), r.errors, r.quantile(0.5), r.quantile(0.99), r.quantile(1))
+		fmt.Fprintf(w, "%s\t%.0f\t%d\t%v\t%v\t%v\t%v\t%s\t", r.name, r.rate(), r.errors, r.quantile(0.5), r.quantile(0.99), r.quantile(1), r.work().Round(100*time.Nanosecond), r.resident)
 		if s.url == "" && i < len(results)-1 {
 			fmt.Fprintf(w, "%.2f\t%.2f\t", r.rate()/results[0].rate(), r.rate()/results[1].rate())
 		}
 		fmt.Fprintln(w)
 	}
 	_ = w.Flush()
-	fmt.Fprintf(out, "\nresident memory of this process, clients included: %s\n", resident())
+	if s.pid == 0 {
+		fmt.Fprintln(out, "\nProcessor time and memory are this process's, clients included.")
+	}
 }
 
 // loadAverage is the system's, where it tells.
@@ -198,9 +239,13 @@ func loadAverage() string {
 	return strings.Join(strings.Fields(string(data))[:3], " ")
 }
 
-// resident is VmRSS, where the system tells.
-func resident() string {
-	data, err := os.ReadFile("/proc/self/status")
+// residentOf is the VmRSS of a process, 0 being this one, where the system tells.
+func residentOf(pid int) string {
+	name := "self"
+	if pid != 0 {
+		name = strconv.Itoa(pid)
+	}
+	data, err := os.ReadFile("/proc/" + name + "/status")
 	if err != nil {
 		return "unknown"
 	}
