@@ -41,7 +41,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	h := w.Header()
-	h.Set("X-Request-Id", id)
+	out.id[0] = id
+	h["X-Request-Id"] = out.id[:]
 	h["X-Content-Type-Options"] = s.headers.nosniff
 	if st.HSTS {
 		h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
@@ -534,11 +535,14 @@ type answerWriter struct {
 	http.ResponseWriter
 	written bool
 	status  int
+	// id and length are the values of two headers, in the place of slices of their own.
+	id, length [1]string
 }
 
 func (w *answerWriter) send(r *http.Request, status int, body []byte) {
 	w.written, w.status = true, status
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.length[0] = strconv.Itoa(len(body))
+	w.Header()["Content-Length"] = w.length[:]
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // a client that left is no event

@@ -189,5 +189,7 @@ func (s *Server) newRequestID() string {
 	if _, err := io.ReadFull(s.rand, b[:]); err != nil {
 		return "unknown"
 	}
-	return hex.EncodeToString(b[:])
+	var text [2 * len(b)]byte
+	hex.Encode(text[:], b[:])
+	return string(text[:])
 }

@@ -77,7 +77,7 @@ func RefuseRefresh(reason string) error { return refreshError(reason) }
 // offer returns the refresh token of an answer: the one that was shown, or a new one for who
 // asked for one with a password. "" is none; a store that fails costs nobody the login.
 func (s *Server) offer(ctx context.Context, st *State, req *tokenRequest, d *Decision) secret.Text {
-	if st.RefreshTokens == nil {
+	if st.RefreshTokens == nil || req.refresh.IsZero() && !req.offline {
 		return secret.Text{}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshWait)
