@@ -11,6 +11,45 @@ import (
 	"testing"
 )
 
+// TestAuditBeside lets users push, pull and mount where docker_auth answers the token endpoint, and
+// asks the log that the service beside it keeps.
+func TestAuditBeside(t *testing.T) {
+	t.Parallel()
+	for _, registry := range []string{"registry", "docker-registry"} {
+		t.Run(registry, func(t *testing.T) {
+			t.Parallel()
+			s := startStack(t, registry, asDockerAuth, "--audit", "--key-type", "rsa-2048")
+			img := newImage(t, 512)
+			const repo = "dev-backend/api"
+			allowed(t, "push", s.crane(t, s.developer, "push", img.tar, s.ref(repo+":1.4")))
+			allowed(t, "pull", s.crane(t, s.admin, "manifest", s.ref(repo+":1.4")))
+			refused(t, "push by the viewer", s.crane(t, s.viewer, "push", newImage(t, 512).tar, s.ref(repo+":1.5")))
+			allowed(t, "copy", s.crane(t, s.developer, "copy", s.ref(repo+":1.4"), s.ref("dev-backend/copy:1")))
+			allowed(t, "delete", s.crane(t, s.admin, "delete", s.ref("dev-backend/copy@"+img.digest.String())))
+
+			for want, args := range map[string][]string{
+				"developer  from 127.0.0.1  " + repo + ":1.4  " + img.digest.String(): {"who-pushed", repo + ":1.4"},
+				"pull          admin":       {"--account", "admin", "--kind", "event", "--action", "pull"},
+				"from " + repo:              {"--action", "mount", "--kind", "event", "--account", "developer"},
+				"delete        admin":       {"--action", "delete", "--kind", "event"},
+				`user "developer" is added`: {"--kind", "change"},
+				"mounts":                    {"top", "--format", "csv", "--kind", "event"},
+			} {
+				eventually(t, fmt.Sprintf("the answer of audit %q", args), func() error {
+					if r := try(t, "", append([]string{"-C", s.dir, "audit"}, args...)...); r.status != 0 || !strings.Contains(r.stdout, want) {
+						return fmt.Errorf("no %q: %s", want, r)
+					}
+					return nil
+				})
+			}
+			if r := try(t, "", "-C", s.dir, "audit", "who-pushed", repo+":1.5"); r.status != 1 {
+				t.Errorf("who pushed what was refused: %s", r)
+			}
+			allowed(t, "verify", try(t, "", "-C", s.dir, "audit", "verify"))
+		})
+	}
+}
+
 // TestAudit lets several users push, pull, mount and be refused, and asks the audit log alone
 // what happened. Then somebody lays hands on the log.
 func TestAudit(t *testing.T) {

@@ -195,6 +195,9 @@ func (c combination) String() string { return c.storage + ", registry " + c.regi
 // args are the answers as flags.
 func (c combination) args() []string {
 	args := []string{"--storage", c.storage, "--registry", c.registry, "--engine", c.engine}
+	if c.engine == "docker_auth" {
+		args = append(args, "--audit") // the bundled engine keeps the log by itself
+	}
 	if c.storage == "minio" {
 		args = append(args, "--storage-image", minioImage)
 	}
@@ -323,6 +326,22 @@ func composeStack(t *testing.T, e *dockerEngine, c combination) {
 		e.docker(t, "", "tag", "caddy:2.11.4", s.ref("dev-frontend/from-docker:1"))
 		if r := e.try(t, "", "push", s.ref("dev-frontend/from-docker:1")); r.status == 0 || !strings.Contains(r.stderr+r.stdout, "denied") {
 			t.Errorf("a push that the rules deny: %v", r)
+		}
+	})
+
+	t.Run("the audit log tells who pushed", func(t *testing.T) {
+		eventually(t, "the push in the audit log", func() error {
+			if r := e.program(t, "-C", s.dir, "audit", "who-pushed", image); r.status != 0 || !strings.Contains(r.stdout, "developer") {
+				return fmt.Errorf("%v", r)
+			}
+			return nil
+		})
+		// The command line and the service write the same log.
+		if r := e.program(t, "-C", s.dir, "audit", "--kind", "change"); r.status != 0 || !strings.Contains(r.stdout, `user "viewer" is added`) {
+			t.Errorf("changes: %v", r)
+		}
+		if r := e.program(t, "-C", s.dir, "audit", "verify"); r.status != 0 {
+			t.Errorf("verify: %v", r)
 		}
 	})
 

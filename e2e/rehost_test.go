@@ -39,20 +39,24 @@ type substitution struct {
 // the stories then prove, they prove about the files that init wrote.
 func rehost(t *testing.T, dir string, at addresses) {
 	t.Helper()
-	reports := 0 // the bundled engine's registry reports to it
+	inAuth, beside := 0, 0 // who takes the registry's reports: the bundled engine, or a service beside docker_auth
 	if _, err := os.Stat(filepath.Join(dir, "conf", "auth", "events-secret")); err == nil {
-		reports = 1
+		inAuth = 1
+	}
+	if _, err := os.Stat(filepath.Join(dir, "conf", "audit", "events-secret")); err == nil {
+		beside = 1
 	}
 	for file, subs := range map[string][]substitution{
 		"conf/auth/auth-server.yml": {
 			{"addr: ':5001'", "addr: '" + at.auth + "'", 1},
-			{"address: ':5002'", "address: '" + at.events + "'", reports},
+			{"address: ':5002'", "address: '" + at.events + "'", inAuth},
 		},
 		"conf/registry/config.yml": {
 			{"rootdirectory: /var/lib/registry", "rootdirectory: " + filepath.Join(dir, "data", "registry"), 1},
 			{"addr: ':5000'", "addr: '" + at.registry + "'", 1},
 			{"addr: 127.0.0.1:5001", "addr: " + at.debug, 1},
-			{"http://auth:5002/events", "http://" + at.events + "/events", reports},
+			{"http://auth:5002/events", "http://" + at.events + "/events", inAuth},
+			{"http://audit:5002/events", "http://" + at.events + "/events", beside},
 			{"https://localhost/auth", fmt.Sprintf("https://localhost:%d/auth", at.https), 1},
 			{"/etc/regctl-setup/trust/", filepath.Join(dir, "conf", "trust") + "/", 2},
 		},
@@ -99,7 +103,7 @@ func rehostFile(t *testing.T, path string, subs []substitution) {
 }
 
 // containerOnly finds what resolves or exists inside a container only.
-var containerOnly = regexp.MustCompile(`\b(?:auth|registry|caddy):\d+|/etc/regctl-setup\b|/var/lib/registry\b|['" ]:\d{4,5}\b`)
+var containerOnly = regexp.MustCompile(`\b(?:auth|audit|registry|caddy):\d+|/etc/regctl-setup\b|/var/lib/registry\b|['" ]:\d{4,5}\b`)
 
 func withoutComment(line string) string {
 	if strings.HasPrefix(strings.TrimSpace(line), "#") {

@@ -58,6 +58,10 @@ func newStack(t *testing.T, registry string, how engine, args ...string) *stack 
 		return p
 	}
 	auth := startAuth()
+	if secret := filepath.Join(s.dir, "conf", "audit", "events-secret"); fileExists(secret) {
+		p := start(t, "audit", environ(home), program, "audit", "serve", "--listen", at.events, "--secret-file", secret, "--path", filepath.Join(s.dir, "audit"))
+		p.ready(t, plain, "http://"+at.events+"/healthz", http.StatusOK)
+	}
 	startRegistry := func() *process {
 		p := start(t, registry, environ(home), registryBin, "serve", filepath.Join(s.dir, "conf", "registry", "config.yml"))
 		p.ready(t, plain, "http://"+at.debug+"/debug/health", http.StatusOK)
@@ -81,6 +85,11 @@ func newStack(t *testing.T, registry string, how engine, args ...string) *stack 
 		restartAuth:     func() { auth.terminate(t); auth = startAuth() },
 		restartRegistry: func() { reg.terminate(t); reg = startRegistry() },
 	}
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func TestStackRegistry3(t *testing.T) {

@@ -157,6 +157,7 @@ type Answers struct {
 	Runtime  string `yaml:"runtime" mapstructure:"runtime"`
 	Engine   string `yaml:"engine" mapstructure:"engine"`
 	Registry int    `yaml:"registry" mapstructure:"registry"` // major version of the registry: 3 or 2
+	Audit    bool   `yaml:"audit" mapstructure:"audit"`       // docker_auth gets a service beside it that keeps the audit log
 
 	Domain     string `yaml:"domain" mapstructure:"domain"`           // host name or IPv4 address, without scheme and port
 	AuthDomain string `yaml:"auth_domain" mapstructure:"auth_domain"` // "" = the token endpoint is on Domain
@@ -466,6 +467,13 @@ func (a Answers) AuthEngine() string {
 	}
 	return a.Engine
 }
+
+// HasAuditService reports whether the audit log is kept by a service of its own: the bundled
+// engine keeps it itself, whatever was answered.
+func (a Answers) HasAuditService() bool { return a.Audit && a.Engine == EngineDockerAuth }
+
+// BuildsImage reports whether compose builds an image from this program.
+func (a Answers) BuildsImage() bool { return a.Engine == EngineBundled || a.HasAuditService() }
 
 // TwoDomains reports whether the token endpoint has a domain of its own.
 func (a Answers) TwoDomains() bool { return a.AuthDomain != "" }

@@ -259,6 +259,9 @@ func Fields() []Field {
 		intField(Field{Key: "registry", Flag: "registry", Group: GroupWhat, Values: []string{"3", "2"},
 			Help: "major version of the registry; 2 gets no security fixes any more"},
 			func(a *Answers) *int { return &a.Registry }, nil),
+		boolField(Field{Key: "audit", Flag: "audit", Group: GroupWhat,
+			Help: "beside docker_auth: a service that keeps the audit log of what is pulled and pushed; the bundled engine always keeps it"},
+			func(a *Answers) *bool { return &a.Audit }),
 
 		hostField(Field{Key: "domain", Flag: "domain", Group: GroupNames, Placeholder: "HOST",
 			Help: "host name that clients use for the registry, without scheme and port"},

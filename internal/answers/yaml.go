@@ -391,11 +391,14 @@ func (a Answers) Marshal() []byte {
 }
 
 // relevant reports whether the key belongs into the file: settings of a storage only
-// with that storage, of a login only with that login, of the cache only with one.
+// with that storage, of a login only with that login, of the cache only with one, of
+// docker_auth only with that.
 func (a Answers) relevant(key string) bool {
 	parent, _, nested := strings.Cut(key, ".")
 	used := false
 	switch parent {
+	case "audit":
+		return a.Audit || a.Engine == EngineDockerAuth
 	case "s3":
 		used = a.UsesS3()
 	case "azure":

@@ -42,6 +42,10 @@ func (a *app) recordChange(ctx context.Context, d *deployment.Deployment, f *con
 	}
 	o := a.auditOptions(dir, x)
 	o.Sync, o.Once = audit.SyncAlways, true
+	if !x.Set {
+		// A service of its own may keep this log, for as long as its flags say.
+		o.Keep, o.KeepSize = 0, 0
+	}
 	id := make([]byte, 8)
 	if _, err := io.ReadFull(a.rand, id); err != nil {
 		return nil, fail(err)

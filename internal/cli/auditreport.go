@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -276,24 +278,38 @@ func spanText(d time.Duration) string {
 }
 
 func newAuditServeCommand(a *app) *cobra.Command {
-	var listen, secretFile, path, logLevel string
+	var listen, secretFile, path, logLevel, keep, keepSize string
 	var peers []string
+	var check bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Record what the registry reports, beside another token server",
 		Long: `Listen for the registry's notifications and write them to the audit log: for deployments whose
-token server is docker_auth. The bundled token server does this itself (docs/audit.md).
+token server is docker_auth ("init --audit" sets it up). The bundled token server does this
+itself (docs/audit.md).
 
 A report must come from one of --peers and bring the secret of --secret-file in its header
-Authorization: Bearer SECRET. The path is /events. Ends with 0 on SIGTERM and Ctrl-C.
+Authorization: Bearer SECRET. The path is /events; /healthz tells whether lines can be written,
+which is what --check asks. Ends with 0 on SIGTERM and Ctrl-C.
 
 Writes the log's folder only.`,
-		Example: `  regctl-setup audit serve --listen :5002 --secret-file secrets/events-secret --path audit`,
-		Args:    cobra.NoArgs,
+		Example: `  regctl-setup audit serve --listen :5002 --secret-file conf/audit/events-secret --path audit
+  regctl-setup audit serve --check`,
+		Args: cobra.NoArgs,
 		RunE: a.run(func(cmd *cobra.Command, _ []string) error {
 			level, err := parseLevel(logLevel)
 			if err != nil {
 				return err
+			}
+			if check {
+				return a.auditServeCheck(cmd.Context(), listen)
+			}
+			o := a.auditOptions(path, config.DefaultAudit())
+			if o.Keep, err = config.ParseKeep(keep); err != nil {
+				return usage(fmt.Errorf("--keep %w", err))
+			}
+			if o.KeepSize, err = config.ParseSize(keepSize); err != nil {
+				return usage(fmt.Errorf("--keep-size %w", err))
 			}
 			s := &eventsSettings{address: listen}
 			if s.peers, err = parsePeers(peers); err != nil {
@@ -305,13 +321,16 @@ Writes the log's folder only.`,
 			if s.secret, err = readEventsSecret(secretFile); err != nil {
 				return fail(err)
 			}
-			return a.auditServe(cmd.Context(), s, path, level)
+			return a.auditServe(cmd.Context(), s, o, level)
 		}),
 	}
 	c.Flags().StringVar(&listen, "listen", ":5002", "`HOST:PORT` to listen on")
 	c.Flags().StringVar(&secretFile, "secret-file", "", "`FILE` with the secret that the registry sends")
 	c.Flags().StringSliceVar(&peers, "peers", []string{"private"}, "networks that may report, or private")
 	c.Flags().StringVar(&path, "path", "audit", "the log's `FOLDER`")
+	c.Flags().StringVar(&keep, "keep", "365d", "for how long lines are kept, as 30d; 0: for ever (`TIME`)")
+	c.Flags().StringVar(&keepSize, "keep-size", "0", "how much is kept, as 10GiB; 0: any (`SIZE`)")
+	c.Flags().BoolVar(&check, "check", false, "ask the listener that runs on --listen whether it is healthy, and end (for container health checks)")
 	c.Flags().StringVar(&logLevel, "log-level", "info", "what is logged on stderr: debug, info, warn or error")
 	return c
 }
@@ -333,14 +352,14 @@ func parsePeers(texts []string) ([]netip.Prefix, error) {
 }
 
 // auditServe records what the registry reports until ctx ends.
-func (a *app) auditServe(ctx context.Context, s *eventsSettings, dir string, level slog.Level) error {
+func (a *app) auditServe(ctx context.Context, s *eventsSettings, o audit.Options, level slog.Level) error {
 	log, _, closeLog := a.serviceLog(level)
 	defer closeLog()
 	harden(log)
+	dir := o.Dir
 	if _, err := os.Stat(filepath.Dir(filepath.Clean(dir))); err != nil {
 		return fail(fmt.Errorf("audit log: %w", err))
 	}
-	o := a.auditOptions(dir, config.DefaultAudit())
 	o.Sync = audit.SyncAlways // the registry repeats what was not taken, and may wait a little
 	o.Failed = func(err error) {
 		if err != nil {
@@ -356,7 +375,17 @@ func (a *app) auditServe(ctx context.Context, s *eventsSettings, dir string, lev
 		Refused: func(peer string, err error) { log.Warn("a report was not taken", "peer", peer, "error", err.Error()) },
 	})
 	handler.Recall(dir)
-	ln, err := serveEvents(s, "/events", handler, log)
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if err := l.Err(); err != nil {
+			http.Error(w, "lines can't be written", http.StatusServiceUnavailable) // the log says why
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	ln, err := serveEvents(s, "/events", mux, log)
 	if err != nil {
 		return fail(err)
 	}
@@ -365,5 +394,26 @@ func (a *app) auditServe(ctx context.Context, s *eventsSettings, dir string, lev
 	defer cancel()
 	_ = ln.server.Shutdown(stop)
 	log.Info("stopped")
+	return nil
+}
+
+// auditServeCheck asks the listener on this machine whether it is healthy.
+func (a *app) auditServeCheck(ctx context.Context, listen string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	addr := dialAddr(listen)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
+	if err != nil {
+		return usage(fmt.Errorf("--listen %q: expected HOST:PORT or :PORT", listen))
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req)
+	if err != nil {
+		return refuse(fmt.Errorf("nothing listens for the registry's events on %s: %w", addr, err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return refuse(fmt.Errorf("the listener on %s can't write its lines (%s)", addr, resp.Status))
+	}
+	a.note("healthy")
 	return nil
 }

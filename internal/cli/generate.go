@@ -180,9 +180,9 @@ func (a *app) givenMaterial(r answers.Answers, m *scaffold.Material) error {
 			return fail(err)
 		}
 	}
-	if r.Engine == answers.EngineBundled && r.Runtime == answers.RuntimeCompose {
+	if r.BuildsImage() && r.Runtime == answers.RuntimeCompose {
 		var err error
-		if m.EngineBinary, err = ownBinary(); err != nil {
+		if m.EngineBinary, err = ownBinary(r); err != nil {
 			errs = append(errs, err)
 		}
 		m.CACerts = publicAuthorities()
@@ -228,8 +228,8 @@ func loginSecretFlag(login string) string {
 	return login + "-client-secret-file"
 }
 
-// ownBinary reads this program for the image of the bundled engine, which has nothing else in it.
-func ownBinary() ([]byte, error) {
+// ownBinary reads this program for the image that the answers want, which has nothing else in it.
+func ownBinary(r answers.Answers) ([]byte, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -239,7 +239,11 @@ func ownBinary() ([]byte, error) {
 		return nil, fmt.Errorf("read this program: %w", err)
 	}
 	if err := scaffold.CheckEngine(data, runtime.GOARCH); err != nil {
-		return nil, fmt.Errorf("--engine bundled: %w; build one with CGO_ENABLED=0 GOOS=linux go build -o regctl-setup ./cmd/regctl-setup, and run init with it", err)
+		flag := "--engine bundled"
+		if r.HasAuditService() {
+			flag = "--audit"
+		}
+		return nil, fmt.Errorf("%s: %w; build one with CGO_ENABLED=0 GOOS=linux go build -o regctl-setup ./cmd/regctl-setup, and run init with it", flag, err)
 	}
 	return data, nil
 }

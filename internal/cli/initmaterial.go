@@ -57,7 +57,7 @@ func (k *kept) common() scaffold.Material {
 		Project:    k.project(),
 		AuthKeyPEM: k.text(scaffold.PathKey), CertPEM: k.disk.Files[scaffold.PathCert].Data,
 		Bundle: k.disk.Files[scaffold.PathBundle].Data, JWKS: k.disk.Files[scaffold.PathJWKS].Data,
-		HTTPSecret: k.secrets.HTTP, EventsSecret: scaffold.ReadEventsSecret(k.disk.Files[scaffold.PathEventsSecret].Data),
+		HTTPSecret: k.secrets.HTTP, EventsSecret: k.eventsSecret(),
 		LDAPCA: k.disk.Files[scaffold.PathLDAPCA].Data, CachePassword: k.cache.Proxy,
 		LoginSecrets: map[string]secret.Text{},
 	}
@@ -85,6 +85,18 @@ func (k *kept) common() scaffold.Material {
 		}
 	}
 	return m
+}
+
+// eventsSecret is what the registry's reports bring, wherever the listener for them is or was.
+func (k *kept) eventsSecret() secret.Text {
+	first, second := scaffold.PathEventsSecret, scaffold.PathAuditSecret
+	if k.was.HasAuditService() {
+		first, second = second, first
+	}
+	if s := scaffold.ReadEventsSecret(k.disk.Files[first].Data); !s.IsZero() {
+		return s
+	}
+	return scaffold.ReadEventsSecret(k.disk.Files[second].Data)
 }
 
 // project is the compose project's name, which stays with the containers and volumes that
@@ -257,17 +269,17 @@ func (a *app) restoreKeys(k *kept, ans answers.Answers, m *scaffold.Material) er
 	return nil
 }
 
-// engineImage takes this program for the bundled engine's image, or leaves the one that is
+// engineImage takes this program for the image that compose builds, or leaves the one that is
 // there where this one can't be used.
 func engineImage(k *kept, r answers.Answers, m *scaffold.Material) error {
-	if r.Engine != answers.EngineBundled {
+	if !r.BuildsImage() {
 		return nil
 	}
 	m.EngineBinary, m.CACerts = k.disk.Files[scaffold.PathEngine].Data, k.disk.Files[scaffold.PathCACerts].Data
 	if r.Runtime != answers.RuntimeCompose {
 		return nil
 	}
-	own, err := ownBinary()
+	own, err := ownBinary(r)
 	switch {
 	case err == nil:
 		m.EngineBinary = own

@@ -542,10 +542,10 @@ func (r *rerun) next() []string {
 	was, will := r.kept.was.Resolve(), r.ans.Resolve()
 	if has(scaffold.PathCompose, scaffold.PathEnv, scaffold.PathEngine, scaffold.PathDockerfile, scaffold.PathCACerts) || secrets {
 		line := "docker compose up -d --wait"
-		if will.Engine == answers.EngineBundled {
+		if will.BuildsImage() {
 			line += " --build"
 		}
-		if was.BundlesStore() && !will.BundlesStore() || was.BundlesStore() && was.Storage != will.Storage {
+		if was.HasAuditService() && !will.HasAuditService() || was.BundlesStore() && !will.BundlesStore() || was.BundlesStore() && was.Storage != will.Storage {
 			line += " --remove-orphans"
 		}
 		lines = append(lines, line)
@@ -553,6 +553,9 @@ func (r *rerun) next() []string {
 	var restart []string
 	if has(scaffold.PathKey) {
 		restart = append(restart, "auth")
+	}
+	if has(scaffold.PathAuditSecret) && was.HasAuditService() {
+		restart = append(restart, "audit")
 	}
 	if has(scaffold.PathRegistry, scaffold.PathBundle, scaffold.PathJWKS) || secrets {
 		restart = append(restart, "registry")

@@ -68,11 +68,18 @@ func plainPrompts() bool { return os.Getenv("ACCESSIBLE") != "" || os.Getenv("TE
 // checkHere says what only this machine knows: whether a file can be read, and whether
 // this program can be put into an image. It is called while the answer is typed.
 func checkHere(flag, value string) error {
-	if flag == "engine" {
+	switch flag {
+	case "engine":
 		if value != answers.EngineBundled {
 			return nil
 		}
-		_, err := ownBinary()
+		_, err := ownBinary(answers.Answers{Engine: answers.EngineBundled})
+		return err
+	case "audit":
+		if value != "true" {
+			return nil
+		}
+		_, err := ownBinary(answers.Answers{Engine: answers.EngineDockerAuth, Audit: true})
 		return err
 	}
 	f, err := os.Open(value)

@@ -144,6 +144,20 @@ func (w *walker) bytes(n *yaml.Node, s subject, least int64) (int64, bool) {
 	if !ok {
 		return 0, false
 	}
+	v, err := ParseSize(text)
+	if err != nil {
+		w.problem(n, Problem{Code: CodeBadValue, Msg: fmt.Sprintf("%s: expected a size as 64MiB or 10GiB, found %q", s, maskedKey(text))})
+		return 0, false
+	}
+	if v != 0 && v < least {
+		w.problem(n, Problem{Code: CodeBadValue, Msg: fmt.Sprintf("%s: expected at least %d bytes, found %d", s, least, v)})
+		return 0, false
+	}
+	return v, true
+}
+
+// ParseSize reads a number of bytes, with or without one of the units KiB, MiB, GiB and TiB.
+func ParseSize(text string) (int64, error) {
 	number, factor := text, int64(1)
 	for unit, f := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
 		if digits, found := strings.CutSuffix(text, unit); found {
@@ -152,14 +166,18 @@ func (w *walker) bytes(n *yaml.Node, s subject, least int64) (int64, bool) {
 	}
 	v, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || v < 0 || v > math.MaxInt64/factor {
-		w.problem(n, Problem{Code: CodeBadValue, Msg: fmt.Sprintf("%s: expected a size as 64MiB or 10GiB, found %q", s, maskedKey(text))})
-		return 0, false
+		return 0, fmt.Errorf("%q: expected a size as 64MiB or 10GiB", text)
 	}
-	if v *= factor; v != 0 && v < least {
-		w.problem(n, Problem{Code: CodeBadValue, Msg: fmt.Sprintf("%s: expected at least %d bytes, found %d", s, least, v)})
-		return 0, false
+	return v * factor, nil
+}
+
+// ParseKeep reads for how long something is kept: 30d, 12h; 0 is for ever.
+func ParseKeep(text string) (time.Duration, error) {
+	d, err := parseDuration(text, true)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q: expected a length of time as 365d or 12h, or 0", text)
 	}
-	return v, true
+	return d, nil
 }
 
 func (w *walker) auditEvents(k pair, s subject) {

@@ -33,7 +33,7 @@ func (f *Facts) secretFiles() []string {
 			candidates = append(candidates, f.Resolve(key))
 		}
 	}
-	candidates = append(candidates, f.Path(scaffold.PathKey), f.Path(scaffold.PathCAKey), f.Path(rotationDir+"/old.key"), f.Path(rotationDir+"/new.key"))
+	candidates = append(candidates, f.Path(scaffold.PathKey), f.Path(scaffold.PathCAKey), f.Path(scaffold.PathEventsSecret), f.Path(scaffold.PathAuditSecret), f.Path(rotationDir+"/old.key"), f.Path(rotationDir+"/new.key"))
 	_ = filepath.WalkDir(f.Path("secrets"), func(path string, d fs.DirEntry, err error) error {
 		// The public half of a TLS pair is no secret, and an unreadable folder is another check's.
 		if err == nil && d.Type().IsRegular() && path != f.Path(scaffold.PathTLSCert) && filepath.Ext(path) != ".lock" {
@@ -124,7 +124,7 @@ func filesChecks() []Check {
 				if runtime.GOOS == "windows" || !p.generated {
 					return
 				}
-				for _, dir := range []string{"conf/auth", "conf/caddy", "conf/keys", "conf/registry", "conf/trust"} {
+				for _, dir := range []string{"conf/auth", "conf/audit", "conf/caddy", "conf/keys", "conf/registry", "conf/trust"} {
 					st, err := os.Stat(p.Path(dir))
 					if err != nil || !st.IsDir() || st.Mode().Perm()&0o500 == 0o500 && (dir != "conf/caddy" || st.Mode().Perm()&0o005 == 0o005) {
 						continue
@@ -148,7 +148,13 @@ func filesChecks() []Check {
 			Why:   "the image is made FROM scratch: a program for another system, or one that needs a loader, ends at once with \"exec format error\" or \"no such file\"",
 			Mend:  "copy a static Linux build of regctl-setup to engine/regctl-setup",
 			run: func(p *pass) {
-				if p.auth == nil || p.auth.Build == nil || !p.Bundled || !p.generated {
+				service := "auth"
+				switch {
+				case !p.generated:
+					return
+				case p.auditService():
+					service = "audit"
+				case p.auth == nil || p.auth.Build == nil || !p.Bundled:
 					return
 				}
 				data, err := os.ReadFile(p.Path(scaffold.PathEngine))
@@ -164,7 +170,7 @@ func filesChecks() []Check {
 				}
 				if err != nil {
 					p.report(at(scaffold.PathEngine), "the engine can't be used: %v", trimPath(err, p.Path(scaffold.PathEngine))).
-						mend("CGO_ENABLED=0 GOOS=linux go build -o %s ./cmd/regctl-setup   in this program's sources, then: %s", p.shown(scaffold.PathEngine), p.dockerCompose("up -d --build auth"))
+						mend("CGO_ENABLED=0 GOOS=linux go build -o %s ./cmd/regctl-setup   in this program's sources, then: %s", p.shown(scaffold.PathEngine), p.dockerCompose("up -d --build "+service))
 				}
 			},
 		},

@@ -122,7 +122,7 @@ func material(t testing.TB, a answers.Answers) scaffold.Material {
 	if a.TLS == answers.TLSFiles {
 		m.TLSCertPEM, m.TLSKeyPEM = read(t, filepath.Join(goldenDir, "keys/tls.pem")), secret.New(string(read(t, filepath.Join(goldenDir, "keys/tls.key"))))
 	}
-	if a.Engine == answers.EngineBundled {
+	if a.BuildsImage() {
 		m.EngineBinary = elfProgram(t)
 	}
 	return m

@@ -309,17 +309,21 @@ type endpoint struct {
 	Headers map[string][]string `yaml:"headers"`
 }
 
-// isAuditEndpoint reports whether e is the token server's own listener as init wires it, with
-// the secret that is for this listener alone: it lets nobody in, and what it protects is
-// reached by the containers of the internal network only.
+// isAuditEndpoint reports whether e is the audit log's own listener as init wires it, in the token
+// server or beside it, with the secret that is for this listener alone: it lets nobody in, and
+// what it protects is reached by the containers of the internal network only.
 func (p *pass) isAuditEndpoint(e endpoint) bool {
-	if p.Auth == nil || e.URL != scaffold.EventsURL || len(e.Headers) != 1 {
+	file := ""
+	switch {
+	case len(e.Headers) != 1:
+	case e.URL == scaffold.EventsURL && p.Auth != nil && p.Auth.Extras.Audit.Events != nil:
+		file = p.Resolve(p.Auth.Extras.Audit.Events.SecretFile)
+	case e.URL == scaffold.AuditURL && p.auditService():
+		file = p.Path(scaffold.PathAuditSecret)
+	}
+	if file == "" {
 		return false
 	}
-	events := p.Auth.Extras.Audit.Events
-	if events == nil || events.SecretFile == "" {
-		return false
-	}
-	data, err := readBounded(p.Resolve(events.SecretFile), maxConfigSize)
+	data, err := readBounded(file, maxConfigSize)
 	return err == nil && slices.Equal(e.Headers["Authorization"], []string{"Bearer " + strings.TrimSpace(string(data))})
 }

@@ -76,9 +76,14 @@ func (f *Facts) growing() []string {
 	return out
 }
 
-// auditDir is the folder of the audit log that the bundled server keeps; "" where it keeps none.
+// auditService reports whether docker_auth has a service beside it that keeps the audit log.
+func (f *Facts) auditService() bool {
+	return f.Answers != nil && !f.Embedded && !f.Bundled && f.Answers.HasAuditService()
+}
+
+// auditDir is the folder of the audit log that a server keeps; "" where none does.
 func (f *Facts) auditDir() string {
-	if !f.Bundled || f.Auth == nil || f.Auth.Extras.Audit.Mode == config.AuditOff {
+	if !f.Bundled && !f.auditService() || f.Auth == nil || f.Auth.Extras.Audit.Mode == config.AuditOff {
 		return ""
 	}
 	dir := filepath.FromSlash(f.Auth.Extras.Audit.Path)

@@ -83,7 +83,7 @@ func testMaterial(t testing.TB, a answers.Answers) Material {
 		m.TLSCertPEM = readTestdata(t, "keys/tls.pem")
 		m.TLSKeyPEM = secret.New(string(readTestdata(t, "keys/tls.key")))
 	}
-	if a.Engine == answers.EngineBundled {
+	if a.BuildsImage() {
 		m.EngineBinary, m.CACerts = []byte("\x7fELF stand-in"), readTestdata(t, "keys/tls.pem")
 	}
 	return m
@@ -171,6 +171,10 @@ func profiles() []profile {
 			a.Engine, a.KeyType = answers.EngineBundled, answers.KeyECDSAP256
 			a.OwnNamespace, a.AnonymousPull = true, "public/**"
 			a.Users = []answers.User{{Name: "alice"}}
+		}},
+		{"audit-service", func(a *answers.Answers) {
+			public(a)
+			a.Audit = true
 		}},
 		{"address-ports", func(a *answers.Answers) {
 			a.Domain, a.Bind, a.HTTPPort, a.HTTPSPort = "10.0.0.5", "10.0.0.5", 8080, 8443

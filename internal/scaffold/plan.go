@@ -58,13 +58,19 @@ func Plan(a answers.Answers, m Material) ([]safefile.File, error) {
 	p.add(PathBundle, modePublic, m.Bundle)
 	p.add(PathJWKS, modePublic, m.JWKS)
 	p.secrets(m)
-	if v.BundledAuth {
+	if v.EventsURL != "" {
+		path := PathEventsSecret
+		if v.AuditService {
+			path = PathAuditSecret
+		}
+		p.add(path, modeSecret, []byte(m.eventsSecret().Reveal()+"\n"))
+	}
+	if v.A.BuildsImage() {
 		p.render("engine.Dockerfile.tmpl", PathDockerfile, modePublic)
-		p.add(PathEventsSecret, modeSecret, []byte(m.eventsSecret().Reveal()+"\n"))
 		if len(m.EngineBinary) > 0 {
 			p.add(PathEngine, modeProgram, m.EngineBinary)
 		}
-		if len(m.CACerts) > 0 {
+		if v.CACerts {
 			p.add(PathCACerts, modePublic, m.CACerts)
 		}
 	}
@@ -147,8 +153,11 @@ type view struct {
 	Anonymous        bool
 	AnonymousPattern string // ACL pattern; "" = every name
 
-	BundledAuth bool
-	CACerts     bool
+	BundledAuth  bool
+	AuditService bool
+	AuditImage   string
+	EventsURL    string // where the registry reports to; "" = nowhere
+	CACerts      bool
 
 	Ports           []string // of caddy, as compose has them
 	SiteScheme      string   // what Caddy's site addresses begin with
@@ -198,7 +207,7 @@ func bareView(a answers.Answers, m Material) *view {
 	v := &view{
 		A: a, Project: cmp.Or(m.Project, a.ProjectName()), AuthHost: cmp.Or(a.AuthDomain, a.Domain),
 		UID: m.UID, GID: m.GID, Users: m.Users, Teams: a.TeamNames(),
-		BundledAuth: a.Engine == answers.EngineBundled, LoginHelp: a.Engine == answers.EngineBundled && !a.TwoDomains(), CACerts: len(m.CACerts) > 0,
+		BundledAuth: a.Engine == answers.EngineBundled, LoginHelp: a.Engine == answers.EngineBundled && !a.TwoDomains(), CACerts: a.Engine == answers.EngineBundled && len(m.CACerts) > 0,
 		ACME:           a.TLS == answers.TLSACME || a.TLS == answers.TLSACMEStaging,
 		CustomHTTPPort: a.HTTPPort != answers.DefaultHTTPPort,
 		HTTPSecret:     m.HTTPSecret, AzureSecret: m.AzureSecret,
@@ -208,6 +217,12 @@ func bareView(a answers.Answers, m Material) *view {
 	// CA out of plain HTTP, and of a new CA, for a year.
 	v.HSTS = a.TLS == answers.TLSACME || a.TLS == answers.TLSFiles
 	v.CaddyKeepsState = v.ACME || a.TLS == answers.TLSInternal
+	switch {
+	case v.BundledAuth:
+		v.EventsURL = EventsURL
+	case a.HasAuditService():
+		v.EventsURL, v.AuditService, v.AuditImage = AuditURL, true, a.ProjectName()+"-audit:local"
+	}
 	switch {
 	case a.TLS == answers.TLSOff:
 		v.SiteScheme = "http://"
@@ -351,8 +366,12 @@ func (v *view) check(m Material) error {
 	if a.TLS == answers.TLSFiles {
 		errs = append(errs, checkTLSPair(a, m)...)
 	}
-	if v.BundledAuth && len(m.EngineBinary) == 0 && a.Runtime == answers.RuntimeCompose {
-		add("engine bundled: the program for the image is missing")
+	if a.BuildsImage() && len(m.EngineBinary) == 0 && a.Runtime == answers.RuntimeCompose {
+		what := "engine bundled"
+		if v.AuditService {
+			what = "audit"
+		}
+		add("%s: the program for the image is missing", what)
 	}
 	return errors.Join(errs...)
 }

@@ -120,6 +120,9 @@ func rerunProfiles() []struct {
 			a.Storage, a.S3.Bucket, a.S3.Region = answers.StorageS3, "acme-registry", "eu-central-1"
 		}},
 		{"engine-bundled", public, func(a *answers.Answers) { a.Engine = answers.EngineBundled }},
+		{"audit-added", public, func(a *answers.Answers) { a.Audit = true }},
+		{"audit-removed", func(a *answers.Answers) { public(a); a.Audit = true }, func(a *answers.Answers) { a.Audit = false }},
+		{"audit-to-bundled", func(a *answers.Answers) { public(a); a.Audit = true }, func(a *answers.Answers) { a.Engine = answers.EngineBundled }},
 		{"anonymous-none-to-all", public, func(a *answers.Answers) { a.AnonymousPull = answers.AnonymousAll }},
 		{"anonymous-all-to-pattern", func(a *answers.Answers) { public(a); a.AnonymousPull = answers.AnonymousAll },
 			func(a *answers.Answers) { a.AnonymousPull = "public/**" }},

@@ -43,8 +43,9 @@ const (
 	PathGitignore = ".gitignore"
 	PathAuth      = "conf/auth/auth-server.yml"
 
-	// What the registry's notifications must bring to EventsURL.
-	PathEventsSecret = "conf/auth/events-secret" //nolint:gosec // a file's name
+	// What the registry's notifications must bring to EventsURL and AuditURL.
+	PathEventsSecret = "conf/auth/events-secret"  //nolint:gosec // a file's name
+	PathAuditSecret  = "conf/audit/events-secret" //nolint:gosec // a file's name
 	PathCaddyfile    = "conf/caddy/Caddyfile"
 	PathRegistry     = "conf/registry/config.yml"
 	PathACLTests     = "conf/acl-tests.yml"
@@ -70,6 +71,9 @@ const (
 
 // EventsURL is where the registry reports to the bundled engine, on the internal network.
 const EventsURL = "http://auth:5002/events"
+
+// AuditURL is where it reports to beside docker_auth: the service that keeps the audit log.
+const AuditURL = "http://audit:5002/events"
 
 // Modes of what is written.
 const (
@@ -123,7 +127,7 @@ type Material struct {
 
 	TLSKeyPEM secret.Text // for tls files
 
-	EngineBinary []byte // this program, for which CheckEngine holds; for engine bundled (optional when embedded)
+	EngineBinary []byte // this program, for which CheckEngine holds; for answers.Answers.BuildsImage (optional when embedded)
 	CACerts      []byte // public certificate authorities for that image; may be empty
 }
 
@@ -148,8 +152,11 @@ func Dirs(a answers.Answers) map[string]fs.FileMode {
 	if a.TLS == answers.TLSFiles {
 		dirs["secrets/tls"] = modeDir
 	}
-	if a.Engine == answers.EngineBundled {
+	if a.BuildsImage() {
 		dirs["engine"] = modeDir
+	}
+	if a.HasAuditService() {
+		dirs["conf/audit"] = modeDir
 	}
 	if len(loginSecrets(a)) > 0 {
 		dirs["secrets/auth"] = modeDir

@@ -179,6 +179,9 @@ func TestH5ComposeIsHardened(t *testing.T) {
 		case a.HasCache():
 			want = []string{"auth", "cache", "caddy", "registry"}
 		}
+		if a.HasAuditService() {
+			want = append([]string{"audit"}, want...)
+		}
 		if got := p.ServiceNames(); !slices.Equal(got, want) {
 			t.Errorf("services %q, want %q", got, want)
 		}
@@ -216,6 +219,15 @@ func TestH5ComposeIsHardened(t *testing.T) {
 		}
 		if build := p.Services["auth"].Build; (build != nil) != (a.Engine == answers.EngineBundled) {
 			t.Errorf("auth's build = %v with engine %s", build, a.Engine)
+		}
+		if s, there := p.Services["audit"]; there != (a.Audit && a.Engine == answers.EngineDockerAuth) || there && (s.Build == nil || !slices.Equal(sortedKeys(s.Networks), []string{"backend"})) {
+			t.Errorf("service audit: %v, with build %v and networks %q", there, s.Build, sortedKeys(s.Networks))
+		} else if there {
+			for _, v := range s.Volumes {
+				if v.Target != "/srv/deployment/audit" && v.Target != "/srv/deployment/conf/audit" {
+					t.Errorf("the audit service sees %s", v.Source)
+				}
+			}
 		}
 	})
 }
@@ -457,6 +469,9 @@ func checkArrived(t testing.TB, a answers.Answers, files []safefile.File) {
 	}
 	if r.BundlesStore() {
 		want["STORAGE_IMAGE"] = r.Images.Storage
+	}
+	if r.HasAuditService() {
+		want["AUDIT_IMAGE"] = r.ProjectName() + "-audit:local"
 	}
 	equal(".env", vars, want)
 

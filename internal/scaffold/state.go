@@ -126,7 +126,7 @@ func Known() []string {
 	paths := []string{
 		PathEnv, PathGitignore, PathACLTests, PathAuth, PathCaddyfile, PathKey, PathCert, PathRegistry, PathBundle, PathJWKS,
 		PathCompose, PathDockerfile, PathCACerts, PathEngine, PathAnswers, PathGCSKey, PathMinIOSecret, PathMinIOUser, PathS3Keys,
-		PathTLSCert, PathTLSKey, PathVersityGW, PathRecord, PathCache, PathLDAPCA, PathCAKey, PathCACert, PathEventsSecret,
+		PathTLSCert, PathTLSKey, PathVersityGW, PathRecord, PathCache, PathLDAPCA, PathCAKey, PathCACert, PathEventsSecret, PathAuditSecret,
 	}
 	for _, login := range logins() {
 		paths = append(paths, PathLoginSecret(login))

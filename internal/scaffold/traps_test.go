@@ -120,14 +120,19 @@ func traps() map[string]func(*testing.T, consumed) {
 				// The registry logs the headers of its endpoints. What stands in the one that is
 				// written opens the listener on the internal network and nothing else.
 				for _, e := range c.Notifications.Endpoints {
-					own := strings.TrimSpace(string(fileData(t, g.files, PathEventsSecret)))
-					if e.URL != EventsURL || len(e.Headers) != 1 || !slices.Equal(e.Headers["Authorization"], []string{"Bearer " + own}) ||
-						own == c.HTTP.Secret || !slices.Equal(g.auth.Extras.Audit.Events.Peers, config.PrivateRanges()) {
+					url, file := EventsURL, PathEventsSecret
+					if g.a.Engine == answers.EngineDockerAuth {
+						url, file = AuditURL, PathAuditSecret
+					} else if !slices.Equal(g.auth.Extras.Audit.Events.Peers, config.PrivateRanges()) {
+						t.Errorf("anybody may report: %v", g.auth.Extras.Audit.Events.Peers)
+					}
+					own := strings.TrimSpace(string(fileData(t, g.files, file)))
+					if e.URL != url || len(e.Headers) != 1 || !slices.Equal(e.Headers["Authorization"], []string{"Bearer " + own}) || own == c.HTTP.Secret {
 						t.Errorf("%s: endpoint %s, whose headers would be logged", service, e.URL)
 					}
 				}
 				want := 0
-				if g.a.Runtime == answers.RuntimeCompose && g.a.AuthEngine() == answers.EngineBundled && service == "registry" {
+				if g.a.Runtime == answers.RuntimeCompose && service == "registry" && (g.a.AuthEngine() == answers.EngineBundled || g.a.HasAuditService()) {
 					want = 1
 				}
 				if n := len(c.Notifications.Endpoints); n != want {
