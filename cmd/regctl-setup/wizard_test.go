@@ -310,6 +310,7 @@ func TestWizardInLines(t *testing.T) {
 			p.until("Deleting, redirects", "7\n")
 			p.until("May images be deleted", "2\n")
 			p.until("own the names below", "\n")
+			p.until("keep an audit log", "\n")
 			p.until("Write the files", "\n")
 			if status := p.exit(); status != 0 {
 				t.Fatalf("exit status %d:\n%s", status, p.raw())

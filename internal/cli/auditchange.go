@@ -30,11 +30,11 @@ type change struct {
 
 // recordChange writes the intent of a change to the deployment's audit log, on the disk before
 // anything else is. An error means that nothing may be changed. finish writes what became of
-// it. Both do nothing where the deployment keeps no audit log.
-func (a *app) recordChange(ctx context.Context, d *deployment.Deployment, f *config.File, c change) (finish func(error), err error) {
+// it, and more that is known only then. Both do nothing where the deployment keeps no audit log.
+func (a *app) recordChange(ctx context.Context, d *deployment.Deployment, f *config.File, c change) (finish func(err error, more ...string), err error) {
 	dir := auditDir(d, f)
 	if dir == "" {
-		return func(error) {}, nil
+		return func(error, ...string) {}, nil
 	}
 	x := config.DefaultAudit()
 	if f != nil {
@@ -70,9 +70,9 @@ func (a *app) recordChange(ctx context.Context, d *deployment.Deployment, f *con
 			"make "+displayPath(dir)+" writable for this user, or free space on its disk",
 			"x-regctl-setup: {audit: off} in the auth config keeps no audit log")
 	}
-	return func(err error) {
+	return func(err error, more ...string) {
 		done := *ch
-		done.Phase = audit.PhaseResult
+		done.Phase, done.What = audit.PhaseResult, append(slices.Clone(ch.What), more...)
 		r := &audit.Record{Kind: audit.KindChange, Result: audit.ChangeDone, Change: &done}
 		if err != nil {
 			r.Result, r.Reason = audit.ChangeFail, err.Error()
@@ -112,9 +112,15 @@ func describeEdit(before, after *config.File) (what, accounts []string) {
 			accounts = append(accounts, name)
 		}
 	}
+	renamed := renames(before, after)
 	for i := range after.Users {
 		now := &after.Users[i]
 		was, ok := before.User(now.Name)
+		if former, is := renamed[now.Name]; is {
+			note(now.Name, "user %q is renamed to %q", former, now.Name)
+			accounts = append(accounts, former)
+			was, ok = before.User(former)
+		}
 		if !ok {
 			note(now.Name, "user %q is added%s", now.Name, labelsText(now))
 			continue
@@ -137,7 +143,7 @@ func describeEdit(before, after *config.File) (what, accounts []string) {
 		}
 	}
 	for i := range before.Users {
-		if name := before.Users[i].Name; !has(after, name) {
+		if name := before.Users[i].Name; !has(after, name) && !slices.Contains(accounts, name) {
 			note(name, "user %q is removed", name)
 		}
 	}
@@ -148,6 +154,26 @@ func describeEdit(before, after *config.File) (what, accounts []string) {
 		what = []string{"settings or comments of the file change"}
 	}
 	return what, accounts
+}
+
+// renames finds the users that have another name and all else as it was: their former names by
+// the new ones. A hash holds 128 bits of salt, so that no two users share one by chance.
+func renames(before, after *config.File) map[string]string {
+	gone := map[string]string{}
+	for i := range before.Users {
+		if u := &before.Users[i]; u.HasPassword && !has(after, u.Name) {
+			gone[u.Hash.Reveal()] = u.Name
+		}
+	}
+	out := map[string]string{}
+	for i := range after.Users {
+		u := &after.Users[i]
+		if former, ok := gone[u.Hash.Reveal()]; ok && !has(before, u.Name) {
+			out[u.Name] = former
+			delete(gone, u.Hash.Reveal())
+		}
+	}
+	return out
 }
 
 func has(f *config.File, name string) bool {

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"regexp"
@@ -272,12 +274,13 @@ func (a *app) auditList(cmd *cobra.Command, q *auditFlags) error {
 	}
 	p := a.auditPrinter(q, filter)
 	limited := p.text() && q.limit > 0
+	open := openChanges{}
 	var last []*audit.Record // a ring of the last ones
 	n := 0
 	if err := p.begin(); err != nil {
 		return err
 	}
-	err = q.scan(cmd.Context(), a, filter, func(r *audit.Record) error {
+	show := func(r *audit.Record) error {
 		n++
 		switch {
 		case !limited:
@@ -288,9 +291,20 @@ func (a *app) auditList(cmd *cobra.Command, q *auditFlags) error {
 			last[(n-1)%q.limit] = r.Clone()
 		}
 		return nil
+	}
+	err = q.scan(cmd.Context(), a, filter, func(r *audit.Record) error {
+		if p.text() && open.hold(r) {
+			return nil
+		}
+		return show(r)
 	})
 	if err != nil {
 		return err
+	}
+	for _, r := range open.left() {
+		if err := show(r); err != nil {
+			return err
+		}
 	}
 	for i := range last {
 		if n > q.limit {
@@ -311,6 +325,31 @@ func (a *app) auditList(cmd *cobra.Command, q *auditFlags) error {
 		a.note("the last %d of %d records; --limit 0 shows all", q.limit, n)
 	}
 	return nil
+}
+
+// openChanges are intents of changes whose results have not come yet, by the change's id: one
+// line tells of both, unless there never was a result.
+type openChanges map[string]*audit.Record
+
+// hold reports whether r is such an intent; it is kept until its result comes.
+func (o openChanges) hold(r *audit.Record) bool {
+	switch {
+	case r.Change == nil:
+	case r.Change.Phase == audit.PhaseIntent:
+		o[r.Change.ID] = r.Clone()
+		return true
+	default:
+		delete(o, r.Change.ID)
+	}
+	return false
+}
+
+// left lists those that have none.
+func (o openChanges) left() []*audit.Record {
+	for _, r := range o {
+		r.Reason = "what became of it is not recorded: it was interrupted, or is still going on"
+	}
+	return slices.SortedFunc(maps.Values(o), func(x, y *audit.Record) int { return cmp.Compare(x.Seq, y.Seq) })
 }
 
 // auditPrinter shows records as --format says.
@@ -532,7 +571,10 @@ func auditWhat(r *audit.Record) string {
 	case r.Event != nil:
 		return visible(r.Event.Action)
 	case r.Change != nil:
-		return visible("change " + r.Change.Phase)
+		if r.Change.Phase == audit.PhaseIntent {
+			return "change begun"
+		}
+		return visible("change " + r.Result)
 	case r.Kind == audit.KindGap:
 		return "gap"
 	}
@@ -620,9 +662,10 @@ Changes nothing on disk.`,
 			}
 			var last []*audit.Record
 			seq := uint64(0)
+			open := openChanges{}
 			err = q.scan(cmd.Context(), a, nil, func(r *audit.Record) error {
 				seq = max(seq, r.Seq)
-				if !filter.Match(r) {
+				if !filter.Match(r) || p.text() && open.hold(r) {
 					return nil
 				}
 				if last = append(last, r.Clone()); len(last) > 2*max(n, 64) {
@@ -633,6 +676,7 @@ Changes nothing on disk.`,
 			if err != nil {
 				return err
 			}
+			last = append(last, open.left()...)
 			for _, r := range last[max(0, len(last)-n):] {
 				if err := p.print(r); err != nil {
 					return err
@@ -646,6 +690,9 @@ Changes nothing on disk.`,
 				return err
 			}
 			err = audit.Follow(cmd.Context(), dir, seq, filter, func(r *audit.Record) error {
+				if p.text() && r.Change != nil && r.Change.Phase == audit.PhaseIntent {
+					return nil // its result comes within moments; a later look shows one that did not
+				}
 				if err := p.print(r); err != nil {
 					return err
 				}

@@ -145,7 +145,7 @@ func (a *app) edit(ctx context.Context, im impact, alter func(*config.File) (*co
 		return nil, false, fail(err)
 	}
 	var former []byte
-	finish := func(error) {}
+	finish := func(error, ...string) {}
 	changed, err := safefile.Transform(ctx, d.Auth, func(old []byte) ([]byte, error) {
 		former = bytes.Clone(old)
 		file, problems := config.Parse(displayPath(d.Auth), old)
@@ -169,7 +169,7 @@ func (a *app) edit(ctx context.Context, im impact, alter func(*config.File) (*co
 			file: d.Rel(d.Auth), what: what, accounts: accounts, access: changes, before: old, after: edited.Bytes(),
 		})
 		if err != nil {
-			finish = func(error) {}
+			finish = func(error, ...string) {}
 			return nil, err
 		}
 		return edited.Bytes(), nil

@@ -155,6 +155,7 @@ func TestInitKilledAtEveryStep(t *testing.T) {
 		for path, text := range got {
 			_, was := old[path]
 			switch {
+			case strings.HasPrefix(path, "audit/"): // the intent stands there before anything is written
 			case isOld && !was:
 				t.Errorf("killed at step %d: %s was left behind", n, path)
 			case isOld && text != old[path]:

@@ -130,6 +130,9 @@ func (a *app) initAgain(cmd *cobra.Command, dir string, af *answerFlags, rf *rer
 			a.note("another command has made these changes meanwhile")
 			return a.doneAgain(dir, r, false)
 		}
+		if err = a.accessOf(ctx, dir, r); err != nil {
+			return err
+		}
 		err = a.applyAgain(ctx, dir, r)
 		var unsure *safefile.DurabilityError
 		if errors.As(err, &unsure) {
@@ -376,22 +379,66 @@ func (a *app) accessOf(ctx context.Context, dir string, r *rerun) error {
 	return err
 }
 
-// applyAgain writes the plan.
+// applyAgain writes the plan, with its intent and its result in the audit log.
 func (a *app) applyAgain(ctx context.Context, dir string, r *rerun) error {
-	if err := r.plan.Apply(ctx, a.fs, dir, a.lockOptions("the deployment's files")); err != nil {
+	finish, err := a.recordAgain(ctx, dir, r)
+	if err != nil {
+		return err
+	}
+	err = r.plan.Apply(ctx, a.fs, dir, a.lockOptions("the deployment's files"))
+	var unsure *safefile.DurabilityError
+	if errors.As(err, &unsure) {
+		finish(nil) // it is written; only a power cut could undo it
+	} else {
+		finish(err)
+	}
+	if err != nil {
 		return safefileError(err)
 	}
 	if r.plan.Auth == nil || slices.Equal(r.plan.Auth.Bytes(), r.plan.NewAuth.Bytes()) {
 		return nil
 	}
-	d, err := deployment.Open(dir)
-	if err == nil {
+	var d *deployment.Deployment
+	if d, err = deployment.Open(dir); err == nil {
 		err = a.keep(ctx, d, r.plan.Auth.Bytes())
 	}
 	if err != nil {
 		a.note("warning: the former auth config is not kept for undo: %v", err)
 	}
 	return nil
+}
+
+// recordAgain writes to the audit log what a second run is about to do: the answers that
+// change, the files, and what that means for users and their access.
+func (a *app) recordAgain(ctx context.Context, dir string, r *rerun) (finish func(error, ...string), err error) {
+	if !r.plan.Pending() {
+		return func(error, ...string) {}, nil
+	}
+	// Not Open: the auth config may be what is missing.
+	d, err := deployment.ForConfig(filepath.Join(dir, filepath.FromSlash(scaffold.PathAuth)), dir)
+	if err != nil {
+		return nil, fail(err)
+	}
+	c := change{file: scaffold.PathAnswers, access: r.access}
+	for _, f := range answers.Fields() {
+		if was, will := f.Text(&r.kept.was), f.Text(&r.ans); was != will {
+			c.what = append(c.what, fmt.Sprintf("--%s is %q, before %q", f.Flag, will, was))
+		}
+	}
+	if before, after := r.plan.Auth, r.plan.NewAuth; before != nil && after != nil && before != after {
+		what, accounts := describeEdit(before, after)
+		c.what, c.accounts = append(c.what, what...), accounts
+		c.file, c.before, c.after = d.Rel(d.Auth), before.Bytes(), after.Bytes()
+	}
+	for _, acc := range r.accounts {
+		if !slices.Contains(c.accounts, acc.Name) {
+			c.accounts, c.what = append(c.accounts, acc.Name), append(c.what, fmt.Sprintf("user %q is added", acc.Name))
+		}
+	}
+	if written := r.plan.Written(); len(written) > 0 {
+		c.what = append(c.what, "written: "+strings.Join(written, ", "))
+	}
+	return a.recordChange(ctx, d, r.plan.Auth, c)
 }
 
 // showAgain prints the plan as a list or as a diff. The status says whether there is
@@ -515,7 +562,7 @@ func (a *app) doneAgain(dir string, r *rerun, written bool) error {
 		a.printAccounts(r.accounts)
 	}
 	a.note("")
-	a.note("Changed the deployment in %s.", dir)
+	a.note("Changed the deployment in %s.", absPath(dir))
 	if next := r.next(); len(next) > 0 {
 		a.note("To make it live:")
 		for _, line := range next {

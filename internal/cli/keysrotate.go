@@ -209,17 +209,17 @@ func (t *rotator) begin(ctx context.Context) (done bool, err error) {
 		t.note("no authority is there yet: the first rotation makes one, and takes one restart of the registry")
 		return false, t.trust(ctx, next, ca.Pair)
 	}
-	err = t.r.Replace(ctx, next)
+	id, err := keys.LibtrustID(next.Public())
+	if err != nil {
+		return false, fail(err)
+	}
+	err = t.recorded(ctx, func() error { return t.r.Replace(ctx, next) }, "tokens are signed with the new key %s, of type %s", id, typ)
 	if errors.Is(err, rotation.ErrUntrustedCA) {
 		t.note("%s does not hold the authority's certificate yet", t.files.Bundle)
 		return false, t.trust(ctx, next, nil)
 	}
 	if err != nil {
-		return false, safefileError(err)
-	}
-	id, err := keys.LibtrustID(next.Public())
-	if err != nil {
-		return false, fail(err)
+		return false, rotateError(err)
 	}
 	t.note("tokens are signed with the new key %s from now on", id)
 	return true, t.sees(ctx, id)
@@ -266,8 +266,15 @@ func (t *rotator) authority(o keys.Options) (ca *keys.CA, exists bool, err error
 }
 
 func (t *rotator) trust(ctx context.Context, next, ca *keys.Pair) error {
-	if err := t.r.Trust(ctx, next, rotation.Options{Lifetime: t.lifetime(), CA: ca}); err != nil {
-		return safefileError(err)
+	id, err := keys.LibtrustID(next.Public())
+	if err != nil {
+		return fail(err)
+	}
+	err = t.recorded(ctx, func() error {
+		return t.r.Trust(ctx, next, rotation.Options{Lifetime: t.lifetime(), CA: ca})
+	}, "a new key %s, of type %s, is trusted beside the old one", id, keys.TypeOf(next.Public()))
+	if err != nil {
+		return rotateError(err)
 	}
 	t.note("stage 1 of 3: %s holds the old and the new key %s", t.files.Bundle, t.r.Record().New)
 	return nil
@@ -284,8 +291,9 @@ func (t *rotator) goOn(ctx context.Context) error {
 		if err := t.confirm(ctx, t.registries, t.r.TrustLive); err != nil {
 			return err
 		}
-		if err := t.r.Switch(ctx); err != nil {
-			return safefileError(err)
+		rec := t.r.Record()
+		if err := t.recorded(ctx, func() error { return t.r.Switch(ctx) }, "tokens are signed with the key %s, before with %s", rec.New, rec.Old); err != nil {
+			return rotateError(err)
 		}
 		t.o.restarted = false // it was said of the stage before
 		t.note("stage 2 of 3: %s holds the new key", t.files.Key)
@@ -401,14 +409,14 @@ func lastLine(s string) string {
 // drop ends the rotation when the old key's tokens are out.
 func (t *rotator) drop(ctx context.Context) error {
 	rec := t.r.Record()
-	err := t.r.Drop(ctx)
+	err := t.dropOld(ctx)
 	var live *rotation.TokensLiveError
 	if errors.As(err, &live) && t.o.wait {
 		t.note("waiting until %s, when the old key's last token is out", live.Until.Local().Format(time.TimeOnly))
 		if err := t.waitUntil(ctx, live.Until); err != nil {
 			return err
 		}
-		err = t.r.Drop(ctx)
+		err = t.dropOld(ctx)
 	}
 	if errors.As(err, &live) {
 		until := live.Until.Local()
@@ -421,7 +429,7 @@ func (t *rotator) drop(ctx context.Context) error {
 			"then: regctl-setup "+t.dirArg()+"keys rotate   (or now, with --wait)")
 	}
 	if err != nil {
-		return safefileError(err)
+		return rotateError(err)
 	}
 	t.note("stage 3 of 3: the key %s is trusted no longer", rec.Old)
 	known := false
@@ -440,6 +448,37 @@ func (t *rotator) drop(ctx context.Context) error {
 	return nil
 }
 
+// dropOld takes the old key out of what the registry trusts, once its tokens are out; an attempt
+// that comes too early changes nothing, and is not recorded.
+func (t *rotator) dropOld(ctx context.Context) error {
+	rec := t.r.Record()
+	if until := rec.OldTokensUntil(); !rec.Live.IsZero() && t.now().Before(until) {
+		return &rotation.TokensLiveError{Until: until}
+	}
+	return t.recorded(ctx, func() error { return t.r.Drop(ctx) }, "the key %s is trusted no longer", rec.Old)
+}
+
+// recorded makes a change of the keys, with its intent and its result in the audit log. What
+// can't be recorded is not done.
+func (t *rotator) recorded(ctx context.Context, do func() error, format string, args ...any) error {
+	finish, err := t.recordChange(ctx, t.d, t.file, change{file: t.files.Key, what: []string{fmt.Sprintf(format, args...)}})
+	if err != nil {
+		return err
+	}
+	err = do()
+	finish(err)
+	return err
+}
+
+// rotateError gives an error of a rotation its status, where it has none.
+func rotateError(err error) error {
+	var se *statusError
+	if errors.As(err, &se) {
+		return se
+	}
+	return safefileError(err)
+}
+
 func (t *rotator) waitUntil(ctx context.Context, until time.Time) error {
 	timer := time.NewTimer(until.Sub(t.now()))
 	defer timer.Stop()
@@ -456,8 +495,8 @@ func (t *rotator) abort(ctx context.Context) error {
 	if rec.Stage == rotation.Idle {
 		return refuse(errors.New("no rotation is going on"))
 	}
-	if err := t.r.Abort(ctx); err != nil {
-		return safefileError(err)
+	if err := t.recorded(ctx, func() error { return t.r.Abort(ctx) }, "the rotation is given up: the key %s signs, %s is trusted no longer", rec.Old, rec.New); err != nil {
+		return rotateError(err)
 	}
 	t.o.restarted = false
 	if rec.Stage == rotation.Trusting {

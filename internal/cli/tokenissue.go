@@ -165,9 +165,10 @@ func (s *signer) issue(service string, values []string) (tokenJSON, error) {
 		return tokenJSON{}, err
 	}
 	t, err := s.sign.Issue(token.Request{Subject: s.user.Name, Audience: service, Access: access, Lifetime: lifetime})
-	finish(err)
 	if err != nil {
+		finish(err)
 		return tokenJSON{}, fail(err)
 	}
+	finish(nil, fmt.Sprintf("its id is %s, it is valid for %s", t.ID, t.Expires.Sub(t.IssuedAt)))
 	return tokenJSON{Token: t.Raw, ExpiresIn: int(t.Expires.Sub(t.IssuedAt) / time.Second), IssuedAt: t.IssuedAt, Subject: s.user.Name, Service: service, Access: access}, nil
 }

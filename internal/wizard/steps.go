@@ -20,7 +20,7 @@ const (
 	SectionAccess    = "Who may do what"
 	SectionAddresses = "Ports, addresses and proxies"
 	SectionNames     = "More names"
-	SectionMore      = "Deleting, redirects, own namespaces"
+	SectionMore      = "Deleting, redirects, own namespaces, audit log"
 	SectionTokens    = "Tokens and keys"
 	SectionLogins    = "External logins"
 	SectionCache     = "Pull-through cache"
@@ -257,11 +257,6 @@ func table() []words {
 			title: "What is the registry called in tokens?", explain: "Empty: as its domain. Other registries that share the token server need other names."},
 		{flag: "issuer", section: SectionNames, label: "Issuer",
 			title: "What is the token server called in tokens?", explain: "The registry takes tokens under this name only."},
-		{flag: "audit", section: SectionMore, label: "Audit log",
-			when:    func(s *Session) bool { return compose(s) && s.a.Engine == answers.EngineDockerAuth },
-			title:   "Shall a service beside docker_auth keep an audit log?",
-			explain: "Who pulled and pushed what, from where. It is regctl-setup itself, in an image that compose builds.",
-			options: yesNo("yes", "no")},
 		{flag: "delete", section: SectionMore, label: "Deleting",
 			title: "May images be deleted at all?", explain: "Who may is up to the rules: at first only admin.",
 			options: yesNo("yes", "no")},
@@ -274,6 +269,11 @@ func table() []words {
 			}},
 		{flag: "own-namespace", section: SectionMore, label: "Own namespaces",
 			title: "Does every account own the names below its own?", explain: "alice then pushes to and deletes from alice/ as she likes.",
+			options: yesNo("yes", "no")},
+		{flag: "audit", section: SectionMore, label: "Audit log",
+			when:    func(s *Session) bool { return compose(s) && s.a.Engine == answers.EngineDockerAuth },
+			title:   "Shall a service beside docker_auth keep an audit log?",
+			explain: "Who pulled and pushed what, from where. It is regctl-setup itself, in an image that compose builds.",
 			options: yesNo("yes", "no")},
 		{flag: "expiration", section: SectionTokens, label: "Token lifetime",
 			title: "How long is a login's token valid?", explain: "In seconds, or as 1h. A push must end before its token does; a right that is taken away lasts as long."},
