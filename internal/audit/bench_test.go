@@ -2,9 +2,11 @@ package audit
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +14,7 @@ import (
 
 // benchLog is a log as a busy registry has it: of ten lines seven are tokens, two pulls and
 // one a push.
-func benchLog(b *testing.B, lines int, o Options) string {
+func benchLog(b testing.TB, lines int, o Options) string {
 	b.Helper()
 	o.Dir, o.Sync = filepath.Join(b.TempDir(), "audit"), SyncNever
 	now := at
@@ -115,5 +117,60 @@ func BenchmarkAppend(b *testing.B) {
 				b.ReportMetric(float64(st.Size())/float64(b.N), "file-bytes/line")
 			}
 		})
+	}
+}
+
+// TestScanIsLinear reads four times as many lines, and expects about four times the work and no
+// more memory at once: a log of a year is read as one of a day is.
+func TestScanIsLinear(t *testing.T) {
+	const lines = 40_000
+	type cost struct {
+		took, total float64
+		peak        uint64
+	}
+	measure := func(dir string, want int) cost {
+		scan := func(each func(int)) {
+			seen := 0
+			_, err := Scan(t.Context(), dir, nil, func(*Record) error {
+				seen++
+				each(seen)
+				return nil
+			})
+			if err != nil || seen < want {
+				t.Fatalf("%d records of %d: %v", seen, want, err)
+			}
+		}
+		best := cost{took: math.Inf(1)}
+		var before, now runtime.MemStats
+		for range 5 {
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			began := time.Now()
+			scan(func(int) {})
+			took := time.Since(began).Seconds()
+			runtime.ReadMemStats(&now)
+			best.took, best.total = min(best.took, took), float64(now.TotalAlloc-before.TotalAlloc)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		scan(func(seen int) {
+			if seen%(want/8) == 0 {
+				runtime.GC()
+				runtime.ReadMemStats(&now)
+				best.peak = max(best.peak, now.HeapAlloc-min(before.HeapAlloc, now.HeapAlloc))
+			}
+		})
+		return best
+	}
+	small, large := measure(benchLog(t, lines, Options{Plain: true}), lines), measure(benchLog(t, 4*lines, Options{Plain: true}), 4*lines)
+	t.Logf("%d lines: %+v; %d lines: %+v", lines, small, 4*lines, large)
+	if r := large.total / small.total; r > 5 {
+		t.Errorf("four times the lines allocate %.1f times as much", r)
+	}
+	if r := large.took / small.took; r > 10 { // a quadratic one takes 16 times
+		t.Errorf("four times the lines take %.1f times as long", r)
+	}
+	if large.peak > small.peak+8<<20 {
+		t.Errorf("four times the lines hold %d bytes at once, before %d", large.peak, small.peak)
 	}
 }

@@ -99,10 +99,33 @@ func (f *Filter) Scope(s *Scope) bool {
 // sieve looks at a line's bytes before it is read: what it lets fall the filter would not
 // have matched. Lines have the form that this package writes.
 type sieve struct {
-	all   [][]byte   // texts that must be there
-	any   [][][]byte // groups, of each of which one must be there
+	all   [][]byte // texts that must be there
+	any   []texts  // of each of which one must be there
 	since []byte
 	until []byte
+}
+
+// texts are some of which one must follow the key, which may be empty. To look for the key alone
+// takes one pass over the line, however many texts there are.
+type texts struct {
+	key  []byte
+	list [][]byte
+}
+
+func (g *texts) in(line []byte) bool {
+	if len(g.key) == 0 {
+		return slices.ContainsFunc(g.list, func(text []byte) bool { return bytes.Contains(line, text) })
+	}
+	for {
+		i := bytes.Index(line, g.key)
+		if i < 0 {
+			return false
+		}
+		line = line[i+len(g.key):]
+		if slices.ContainsFunc(g.list, func(text []byte) bool { return bytes.HasPrefix(line, text) }) {
+			return true
+		}
+	}
 }
 
 func (f *Filter) sieve() *sieve {
@@ -131,25 +154,25 @@ func (f *Filter) sieve() *sieve {
 	if t := f.RepositoryText; t != "" && strings.IndexFunc(t, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' }) < 0 {
 		s.all = append(s.all, []byte(t))
 	}
-	group := func(key string, values []string) {
-		var g [][]byte
+	oneOf := func(key string, values []string) {
+		g := texts{key: []byte(key)}
 		for _, v := range values {
-			g = append(g, append([]byte(key), appendText(nil, v, 1<<20)...))
+			g.list = append(g.list, appendText(nil, v, 1<<20))
 		}
 		s.any = append(s.any, g)
 	}
 	if f.Denied {
-		group(`"result":`, []string{"denied", "partial", "unauthorized", "limited", "malformed"})
+		oneOf(`"result":`, []string{"denied", "partial", "unauthorized", "limited", "malformed"})
 	}
 	if f.Kinds != nil {
 		var kinds []string
 		for _, k := range f.Kinds {
 			kinds = append(kinds, string(k))
 		}
-		group(`"kind":`, kinds)
+		oneOf(`"kind":`, kinds)
 	}
 	if len(f.Actions) > 0 {
-		group("", f.Actions)
+		oneOf("", f.Actions)
 	}
 	if !f.Since.IsZero() {
 		s.since = f.Since.UTC().Truncate(time.Microsecond).AppendFormat(nil, timeLayout)
@@ -177,8 +200,8 @@ func (s *sieve) pass(line []byte) bool {
 			return false
 		}
 	}
-	for _, g := range s.any {
-		if !slices.ContainsFunc(g, func(text []byte) bool { return bytes.Contains(line, text) }) {
+	for i := range s.any {
+		if !s.any[i].in(line) {
 			return false
 		}
 	}
