@@ -17,6 +17,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/audit"
 	"github.com/regctl-setup/regctl-setup/internal/config"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
+	"github.com/regctl-setup/regctl-setup/internal/safefile"
 )
 
 // change is what a command is about to do, as the audit log tells it.
@@ -66,8 +67,12 @@ func (a *app) recordChange(ctx context.Context, d *deployment.Deployment, f *con
 		return errors.Join(err, log.Close())
 	}
 	if err := write(&audit.Record{Kind: audit.KindChange, Change: ch}); err != nil {
+		if safefile.IsFull(err) {
+			return nil, fail(fmt.Errorf("the change can't be recorded, so it is not made: the disk is full, or the quota is used up: %w", err),
+				"free some space on the disk of "+displayPath(dir)+" and run the command again")
+		}
 		return nil, fail(fmt.Errorf("the change can't be recorded, so it is not made: %w", err),
-			"make "+displayPath(dir)+" writable for this user, or free space on its disk",
+			"make "+displayPath(dir)+" writable for this user",
 			"x-regctl-setup: {audit: off} in the auth config keeps no audit log")
 	}
 	return func(err error, more ...string) {

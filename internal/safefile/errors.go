@@ -136,6 +136,9 @@ type InputError struct{ Problems []string }
 // Error joins the problems with "; ".
 func (e *InputError) Error() string { return "bad file list: " + strings.Join(e.Problems, "; ") }
 
+// IsFull reports whether err says that the disk is full, or the quota used up.
+func IsFull(err error) bool { return isFull(err) }
+
 // explain wraps err, saying in words what the usual causes mean. intact tells the reader
 // what became of the old content, such as "the old file is intact".
 func explain(op, path, intact string, err error) error {
