@@ -135,10 +135,15 @@ func complaint(stderr []byte, hidden secret.Text) string {
 }
 
 // parseLabels reads a login program's output: nothing, or one JSON object whose "labels"
-// are lists of texts by key. As in docker_auth other keys are not looked at.
+// are lists of texts by key. As in docker_auth other keys are not looked at, and white space
+// alone is an error: a program whose list of labels came out empty would let people in
+// past the rules that name their labels.
 func parseLabels(out []byte) (map[string][]string, error) {
-	if len(bytes.TrimSpace(out)) == 0 {
+	if len(out) == 0 {
 		return nil, nil
+	}
+	if len(bytes.TrimSpace(out)) == 0 {
+		return nil, errors.New("white space only: it must print nothing at all, or {\"labels\": {KEY: [VALUE, ...]}}")
 	}
 	if !utf8.Valid(out) {
 		return nil, errors.New("not UTF-8")
