@@ -53,7 +53,7 @@ func TestF3Canary(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			config, addr := serverFolder(t, "@SERVER@"+tokenSection+"users: {alice: {password: \""+string(hash)+"\"}, bob: {password: \""+hash5+"\"}}\nacl:\n- {match: {account: alice}, actions: [\"*\"]}\n")
+			config, addr := serverFolder(t, "@SERVER@"+tokenSection+"users: {alice: {password: \""+string(hash)+"\"}, bob: {password: \""+hash5+"\"}}\nacl:\n- {match: {account: alice}, actions: [\"*\"]}\nx-regctl-setup: {metrics: {listen: \"127.0.0.1:0\"}}\n")
 			dir := filepath.Dir(config)
 			var secrets canaries
 			for _, s := range []string{password, wrong, "alice:" + password, "alice:" + wrong, string(hash), string(hash[7:40])} {
@@ -119,7 +119,6 @@ func TestF3Canary(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, metrics, _ := ask("tcp", addr, base+"/metrics", "", "")
 			// A broken file, with the hash in what is wrong with it.
 			text, err := os.ReadFile(config)
 			if err != nil {
@@ -130,6 +129,19 @@ func TestF3Canary(t *testing.T) {
 			}
 			p.signal(syscall.SIGHUP)
 			eventually(t, "the reload has failed", func() bool { return strings.Contains(errOut.String(), "reload failed") })
+			// The metrics have an address of their own.
+			at := showing(errOut.String())
+			if len(at) != 1 {
+				t.Fatalf("metrics at %q, want one place: %s", at, errOut)
+			}
+			counted, metrics := series(t, at[0])
+			if counted["regctl_setup_password_checks_total failed"] == 0 || counted["regctl_setup_reloads_total failed"] == 0 {
+				t.Errorf("the metrics have counted no failed login or no failed reload: the test sees too little\n%s", metrics)
+			}
+			_, page, err := ask("tcp", at[0], "http://"+at[0]+"/", "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
 
 			// Passwords on the stacks: logins that are being checked now, and one that waits.
 			ctx, cancel := context.WithCancel(t.Context())
@@ -162,6 +174,7 @@ func TestF3Canary(t *testing.T) {
 			secrets.check(t, "stdout", stdout.String())
 			secrets.check(t, "/healthz", health)
 			secrets.check(t, "/metrics", metrics)
+			secrets.check(t, "the page beside /metrics", page)
 			entries, err := os.ReadDir(dir)
 			if err != nil {
 				t.Fatal(err)
