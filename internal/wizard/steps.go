@@ -282,9 +282,88 @@ func table() []words {
 			title: "Which kind of key signs the tokens?", explain: "rsa-4096 suits every client and registry."},
 		{flag: "login", section: SectionLogins, label: "Logins from", example: "=none",
 			title: "Where else do accounts live?", explain: "Any of ldap, oidc, github, gitlab, google, with spaces between; empty: only here. Needs docker_auth."},
+		{flag: "ldap-addr", section: SectionLogins, label: "LDAP server",
+			title: "Where is the directory?", explain: "HOST:PORT; 636 is LDAPS, 389 is plain or StartTLS.", example: "ldap.example.com:636"},
+		{flag: "ldap-tls", section: SectionLogins, label: "LDAP TLS",
+			title: "How is the line to the directory encrypted?", explain: "Every password that somebody types goes over it.",
+			options: []Option{
+				{answers.LDAPTLSAlways, "TLS from the first byte (ldaps)"},
+				{answers.LDAPTLSStartTLS, "plain at first, then TLS (StartTLS)"},
+				{answers.LDAPTLSNone, "not at all: passwords in the clear"},
+			}},
+		{flag: "ldap-ca-file", section: SectionLogins, label: "LDAP authority", example: "=the public ones",
+			title: "Which file holds the authority that signed the directory's certificate?", explain: "PEM; it is copied into the deployment. Empty: a public authority did."},
+		{flag: "ldap-base", section: SectionLogins, label: "LDAP base",
+			title: "Below which entry are the accounts?", explain: "A distinguished name (DN).", example: "ou=people,dc=example,dc=com"},
+		{flag: "ldap-filter", section: SectionLogins, label: "LDAP filter",
+			title: "Which filter finds one account?", explain: "${account} stands for the name that somebody logs in with. With Active Directory: (sAMAccountName=${account})."},
+		{flag: "ldap-bind-dn", section: SectionLogins, label: "LDAP reader", example: "=nobody: an anonymous bind",
+			title: "As whom does the token server look accounts up?", explain: "The DN of an account that may only read. Empty: as nobody, which few directories allow."},
+		{flag: "ldap-bind-password-file", section: SectionLogins, label: "LDAP password",
+			title: "Which file holds that account's password?", explain: "Its text, without a newline. It is copied into the deployment, readable for its owner only."},
+		{flag: "ldap-label", section: SectionLogins, label: "LDAP labels", example: "team=memberOf+cn+lower",
+			title: "Which attributes become labels?", explain: "KEY=ATTRIBUTE with spaces between; +cn takes a group's CN out of its DN, +lower writes it small. Rules then speak of ${labels:KEY}."},
+		{flag: "oidc-issuer", section: SectionLogins, label: "OIDC provider",
+			title: "What is the provider's issuer URL?", explain: "Below it is .well-known/openid-configuration.", example: "https://login.example.com/realms/main"},
+		clientID("oidc", "OIDC client", "the provider"),
+		clientSecret("oidc", "OIDC secret"),
+		{flag: "oidc-user-claim", section: SectionLogins, label: "OIDC name", example: "=email",
+			title: "Which claim is the account's name?", explain: "One that people can't choose themselves. Empty: email.",
+		},
+		{flag: "oidc-label-claim", section: SectionLogins, label: "OIDC labels", example: "groups",
+			title: "Which claims become labels?", explain: "Claims that are lists of texts, with spaces between. Rules then speak of ${labels:CLAIM}. Empty: none."},
+		{flag: "oidc-scope", section: SectionLogins, label: "OIDC scopes", example: "=openid email",
+			title: "Which scopes are asked for?", explain: "With spaces between, openid among them. Empty: openid and email."},
+		{flag: "github-organization", section: SectionLogins, label: "GitHub org",
+			title: "Members of which organisation may log in?", explain: "Its name as in its URL. Their teams become the label teams.", example: "my-company"},
+		clientID("github", "GitHub client", "GitHub"),
+		clientSecret("github", "GitHub secret"),
+		{flag: "github-url", section: SectionLogins, label: "GitHub server", example: "=github.com",
+			title: "Is it a GitHub Enterprise Server? At which URL?", explain: "Empty: github.com."},
+		{flag: "gitlab-url", section: SectionLogins, label: "GitLab",
+			title: "What is your GitLab's URL?", explain: "Everybody with an account there may log in, so it must be your own.", example: "https://gitlab.example.com"},
+		clientID("gitlab", "GitLab client", "GitLab"),
+		clientSecret("gitlab", "GitLab secret"),
+		{flag: "google-domain", section: SectionLogins, label: "Google domain",
+			title: "Accounts of which Google Workspace domain may log in?", explain: "All of them, and nobody else's.", example: "example.com"},
+		clientID("google", "Google client", "Google"),
+		clientSecret("google", "Google secret"),
+
 		{flag: "cache-domain", section: SectionCache, label: "Cache", example: "=none",
 			title: "Shall a second registry keep copies of another one's images?", explain: "The domain that it gets, which must lead to this machine; empty: none."},
+		{flag: "cache-upstream", section: SectionCache, label: "Cache of",
+			title: "Which registry does the cache fetch from?", explain: "Its URL. Docker Hub's registry is not at its web site."},
+		{flag: "cache-username", section: SectionCache, label: "Cache account", example: "=none: what is public there",
+			title: "As whom does the cache fetch?", explain: "Whoever may pull from the cache reads all that this account reads. Empty: as nobody."},
+		{flag: "cache-password-file", section: SectionCache, label: "Cache password",
+			title: "Which file holds that account's password or token?", explain: "Its text goes into conf/cache/config.yml, readable for its owner only."},
+		{flag: "cache-ttl", section: SectionCache, label: "Kept for",
+			title: "How long is a fetched image kept?", explain: "As 168h for a week; 0 for ever. After that it is fetched again when somebody asks."},
+
+		image("auth", "the token server"),
+		image("registry", "the registry"),
+		image("caddy", "Caddy, which does HTTPS"),
+		{flag: "allow-old-images", section: SectionImages, label: "Old images",
+			title: "Are versions with known security holes taken, too?", explain: "Only for a while, and where nobody else reaches the registry.",
+			options: []Option{{"false", "no: they are refused"}, {"true", "yes"}}},
 	}
+}
+
+// clientID and clientSecret ask for what a provider of logins gave this deployment.
+func clientID(login, label, who string) words {
+	return words{flag: login + "-client-id", section: SectionLogins, label: label,
+		title: "Which client id did " + who + " give this deployment?", explain: "From the page on which the application was registered there."}
+}
+
+func clientSecret(login, label string) words {
+	return words{flag: login + "-client-secret-file", section: SectionLogins, label: label,
+		title: "Which file holds the client secret?", explain: "Its text. It is copied into the deployment, readable for its owner only."}
+}
+
+// image asks for another image than the tested one.
+func image(name, what string) words {
+	return words{flag: name + "-image", section: SectionImages, label: strings.ToUpper(name[:1]) + name[1:], example: "=the tested one",
+		title: "Another image of " + what + "?", explain: "By tag or digest, such as a copy in a registry of your own. Empty: the version that this program was tested with."}
 }
 
 // namesOption stands for a pattern in the choice about anonymous pulls.
@@ -366,7 +445,6 @@ func fieldStep(f answers.Field, w words) step {
 	}
 	if st.title == "" {
 		st.title = strings.ToUpper(f.Help[:1]) + f.Help[1:]
-		st.explain = "As --" + f.Flag + " takes it."
 	}
 	st.when = func(s *Session) bool { return s.now.meaningful(f) && (w.when == nil || w.when(s)) }
 	if st.optional && f.Kind != answers.KindList {
