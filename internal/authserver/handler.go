@@ -215,9 +215,8 @@ func (s *Server) countRefusal(status int) Result {
 
 // tokenAnswer is the body of a token.
 type tokenAnswer struct {
-	raw       string
-	expiresIn int64 // seconds
-	issuedAt  time.Time
+	token     signed
+	expiresIn int64   // seconds
 	scope     *string // for POST only, as OAuth 2 wants it
 	refresh   secret.Text
 }
@@ -225,11 +224,12 @@ type tokenAnswer struct {
 // appendJSON appends the answer, the token under both names that clients look for. A token is
 // made of letters, digits, "-", "_" and ".", which need no quoting.
 func (a *tokenAnswer) appendJSON(b []byte) []byte {
-	b = slices.Grow(b, 2*len(a.raw)+160)
-	b = append(append(b, `{"token":"`...), a.raw...)
-	b = append(append(b, `","access_token":"`...), a.raw...)
+	t := &a.token
+	b = slices.Grow(b, 2*(len(t.header)+len(t.rest))+160)
+	b = append(append(append(b, `{"token":"`...), t.header...), t.rest...)
+	b = append(append(append(b, `","access_token":"`...), t.header...), t.rest...)
 	b = strconv.AppendInt(append(b, `","expires_in":`...), a.expiresIn, 10)
-	b = a.issuedAt.UTC().AppendFormat(append(b, `,"issued_at":"`...), time.RFC3339)
+	b = time.Unix(t.issued, 0).UTC().AppendFormat(append(b, `,"issued_at":"`...), time.RFC3339)
 	b = append(b, '"')
 	if !a.refresh.IsZero() {
 		quoted, err := json.Marshal(a.refresh.Reveal())
@@ -315,10 +315,10 @@ func (s *Server) answer(w *answerWriter, r *http.Request, st *State, d *Decision
 		return &refusal{status: http.StatusInternalServerError, code: "UNKNOWN", msg: "the token could not be signed",
 			reason: "signing the token: " + err.Error()}
 	}
-	d.TokenID, d.Lifetime, d.Reused = tok.ID, lifetime, reused
+	d.TokenID, d.Lifetime, d.Reused = tok.id, lifetime, reused
 	// As the specification of the token answer has it, the lifetime counts from issued_at,
 	// also when the token was issued a while ago.
-	a := tokenAnswer{raw: tok.Raw, expiresIn: int64(lifetime / time.Second), issuedAt: tok.IssuedAt, refresh: s.offer(ctx, st, req, d)}
+	a := tokenAnswer{token: tok, expiresIn: int64(lifetime / time.Second), refresh: s.offer(ctx, st, req, d)}
 	if r.Method == http.MethodPost {
 		granted := grantedScopes(d.Scopes)
 		a.scope = &granted

@@ -3,6 +3,7 @@ package authserver
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,69 +17,91 @@ const maxReused = 16 << 20
 // address, for the same service, with the same access and lifetime. It belongs to one
 // [State], so that whatever a reload changes (rules, users, keys) empties it as a whole.
 //
+// A header that carries certificates is most of its token, and the same in all of them: it is
+// kept once.
+//
 // It has two generations: what is asked for moves to the young one, and when that is half of
 // the bound the old one is dropped. A nil cache keeps nothing. It is safe for concurrent use.
 type tokenCache struct {
 	mu         sync.Mutex
-	young, old map[string]token.Token
-	bytes      int // of young
+	young, old map[string]signed
+	bytes      int    // of young
+	header     string // of the token that came last
 	hits       uint64
 }
 
-func newTokenCache() *tokenCache { return &tokenCache{young: map[string]token.Token{}} }
+func newTokenCache() *tokenCache { return &tokenCache{young: map[string]signed{}} }
+
+// signed is a token in two pieces.
+type signed struct {
+	header, rest    string // rest begins with the first dot
+	id              string
+	issued, expires int64 // Unix seconds
+}
+
+func inPieces(t token.Token) signed {
+	at := max(strings.IndexByte(t.Raw, '.'), 0)
+	return signed{header: t.Raw[:at], rest: t.Raw[at:], id: t.ID, issued: t.IssuedAt.Unix(), expires: t.Expires.Unix()}
+}
 
 // reusable reports whether so much of the token's life is left, more than three quarters,
 // that it is as good as a new one. One from the future was made before the clock was set.
-func reusable(t token.Token, now time.Time) bool {
-	age := now.Sub(t.IssuedAt)
-	return age >= 0 && 4*age < t.Expires.Sub(t.IssuedAt)
+func (t signed) reusable(now time.Time) bool {
+	issued := time.Unix(t.issued, 0)
+	age := now.Sub(issued)
+	return age >= 0 && 4*age < time.Unix(t.expires, 0).Sub(issued)
 }
 
 // get returns a token that may be handed out again.
-func (c *tokenCache) get(key []byte, now time.Time) (token.Token, bool) {
+func (c *tokenCache) get(key []byte, now time.Time) (signed, bool) {
 	if c == nil {
-		return token.Token{}, false
+		return signed{}, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, ok := c.young[string(key)]
 	if !ok {
 		if t, ok = c.old[string(key)]; !ok {
-			return token.Token{}, false
+			return signed{}, false
 		}
 		delete(c.old, string(key))
-		if reusable(t, now) {
+		if t.reusable(now) {
 			c.add(string(key), t)
 		}
 	}
-	if !reusable(t, now) {
-		return token.Token{}, false
+	if !t.reusable(now) {
+		return signed{}, false
 	}
 	c.hits++
 	return t, true
 }
 
 // put keeps a token.
-func (c *tokenCache) put(key []byte, t token.Token) {
+func (c *tokenCache) put(key []byte, t signed) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if t.header != c.header {
+		c.header = strings.Clone(t.header)
+	}
+	// A part of a text would keep all of it.
+	t.header, t.rest = c.header, strings.Clone(t.rest)
 	c.add(string(key), t)
 }
 
 // entryOverhead is about what a map's entry takes beside its texts, in bytes.
 const entryOverhead = 200
 
-func (c *tokenCache) add(key string, t token.Token) {
-	size := len(key) + len(t.Raw) + entryOverhead
+func (c *tokenCache) add(key string, t signed) {
+	size := len(key) + len(t.rest) + entryOverhead
 	if was, ok := c.young[key]; ok {
-		size = len(t.Raw) - len(was.Raw)
+		size = len(t.rest) - len(was.rest)
 	}
 	if c.bytes+size > maxReused/2 && len(c.young) > 0 {
-		c.young, c.old, c.bytes = map[string]token.Token{}, c.young, 0
-		size = len(key) + len(t.Raw) + entryOverhead
+		c.young, c.old, c.bytes = map[string]signed{}, c.young, 0
+		size = len(key) + len(t.rest) + entryOverhead
 	}
 	c.young[key] = t
 	c.bytes += size
@@ -129,10 +152,10 @@ func tokenKey(buf []byte, r *token.Request, addr netip.Addr, chain bool) []byte 
 
 // issue returns a token that says what r asks for: one that was made before, where the state
 // allows it and enough of its life is left, else a new one.
-func (s *Server) issue(st *State, r token.Request, addr netip.Addr) (t token.Token, reused bool, err error) {
+func (s *Server) issue(st *State, r token.Request, addr netip.Addr) (t signed, reused bool, err error) {
 	if st.reuse == nil {
-		t, err = st.Issuer.Issue(r)
-		return t, false, err
+		whole, err := st.Issuer.Issue(r)
+		return inPieces(whole), false, err
 	}
 	now := s.now()
 	chain := false
@@ -144,8 +167,11 @@ func (s *Server) issue(st *State, r token.Request, addr netip.Addr) (t token.Tok
 	if t, ok := st.reuse.get(key, now); ok {
 		return t, true, nil
 	}
-	if t, err = st.Issuer.Issue(r); err == nil {
-		st.reuse.put(key, t)
+	whole, err := st.Issuer.Issue(r)
+	if err != nil {
+		return signed{}, false, err
 	}
-	return t, false, err
+	t = inPieces(whole)
+	st.reuse.put(key, t)
+	return t, false, nil
 }
