@@ -130,7 +130,7 @@ func agreementChecks() []Check {
 			Mend:  "let the realm's host be one of the Caddyfile's sites",
 			run: func(p *pass) {
 				u := p.realm()
-				if u == nil || p.site == nil || p.Embedded || p.autoRedirect() || len(p.registrySites()) == 0 || p.finds(realmUsable) {
+				if u == nil || p.site == nil || p.Embedded || p.autoRedirect() || len(p.registrySites()) == 0 || p.finds(realmUsable) || p.realmMoved() {
 					return
 				}
 				if len(p.sitesFor(u.Hostname())) == 0 {
@@ -279,8 +279,10 @@ func domainsAgree(p *pass) {
 			}
 		}
 	}
-	if u := p.realm(); u != nil && u.Host != hostOf(a.Realm()) && !p.finds(realmUsable) {
-		p.report(p.settings.at("auth.token.realm"), "the realm is on %s, and %s says %s", u.Host, deployment.AnswersFile, hostOf(a.Realm())).mend("write realm: %s, then: %s", a.Realm(), p.restart("registry"))
+	if p.realmMoved() && !p.finds(realmUsable) {
+		f := p.report(p.settings.at("auth.token.realm"), "the realm is on %s, and %s says %s", p.realm().Host, deployment.AnswersFile, hostOf(a.Realm())).
+			mend("write realm: %s, then: %s", a.Realm(), p.restart("registry"))
+		f.Why = "clients go there for their token, and find nobody who gives them one"
 	}
 	if p.site == nil || len(p.registrySites()) == 0 {
 		return
@@ -296,6 +298,12 @@ func domainsAgree(p *pass) {
 				mend("write the site as %s in %s, then: %s", siteNamed(s, a.Domain), p.site.file, p.restart("caddy"))
 		}
 	}
+}
+
+// realmMoved reports whether the realm is on another host than the recorded answers say.
+func (f *Facts) realmMoved() bool {
+	u := f.realm()
+	return u != nil && f.Answers != nil && !f.Embedded && u.Host != hostOf(f.Answers.Realm())
 }
 
 // siteNamed is a site's first address with another host: scheme and port stay.

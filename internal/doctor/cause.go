@@ -135,7 +135,7 @@ func (p *prober) byServices(ctx context.Context) {
 		"port-closed", "tls-not-spoken", "tls-untrusted", "tls-wrong-host", "registry-down", "not-a-registry", "registry-open", "challenge-wrong",
 		"realm-unreachable", "realm-answers-wrong", "upload-fails", "push-fails", "pull-fails", "bucket-fails",
 	}
-	i := slices.IndexFunc(p.Findings, func(f Finding) bool { return slices.Contains(symptoms, f.Code) })
+	i := slices.IndexFunc(p.Findings, func(f Finding) bool { return f.Severity == Error && slices.Contains(symptoms, f.Code) })
 	if i < 0 || p.o.Services == nil {
 		return
 	}

@@ -513,6 +513,9 @@ func (p *prober) realmWorks(ctx context.Context) bool {
 	got, err := p.do(ctx, http.MethodGet, p.tokenURL(), "", nil)
 	if err != nil {
 		f := p.find("realm-unreachable", "%s://%s does not answer: %v", p.realmURL.Scheme, p.realmURL.Host, err)
+		if p.realmMoved() {
+			f.mend("write realm: %s in %s, then: %s", p.Answers.Realm(), p.shown(p.rel(p.registryFile)), p.restart("registry"))
+		}
 		if p.realmURL.Host == p.base.Host { // where the registry has just answered
 			f.Message = fmt.Sprintf("the registry answers on %s, and the token server behind %s does not: %v", p.base.Host, p.realmURL, err)
 			f.mend("%s   shows why it does not run", p.logsCommand("auth"))

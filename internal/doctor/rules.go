@@ -42,7 +42,7 @@ func rulesChecks() []Check {
 		{
 			Code: "acl-lint", Severity: Warning,
 			Title: "rules or accounts that are surely not meant as they are",
-			Why:   "somebody may do more than was meant, or less",
+			Why:   "somebody may do more than was meant, or less, or a push fails that was meant to work",
 			Mend:  "regctl-setup acl lint shows the rule's name and a witness; acl lint --fix mends what leaves no doubt",
 			run: func(p *pass) {
 				if p.Auth == nil || len(p.problems) > 0 {

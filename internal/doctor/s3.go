@@ -42,7 +42,7 @@ func (p *prober) bucket(ctx context.Context) {
 		f := p.find("bucket-fails", "%s in bucket %s: %v", step.Name, s.Bucket, step.Err)
 		f.Pos = p.settings.at("storage.s3")
 		if step.Hint != "" {
-			f.mend("%s", step.Hint)
+			f.mend("%s", strings.ReplaceAll(step.Hint, "regctl-setup s3 ", p.cmd("s3 ")))
 		}
 	}
 }
