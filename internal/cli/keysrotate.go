@@ -298,6 +298,9 @@ func (t *rotator) goOn(ctx context.Context) error {
 		t.o.restarted = false // it was said of the stage before
 		t.note("stage 2 of 3: %s holds the new key", t.files.Key)
 	}
+	if t.r.Record().Stage == rotation.Dropped {
+		return t.end(ctx)
+	}
 	if t.r.Record().Stage != rotation.Switched {
 		return nil // aborted before the switch
 	}
@@ -357,7 +360,7 @@ func (t *rotator) confirm(ctx context.Context, services []string, live func(cont
 			what = "the token server, however it runs"
 		}
 		if len(services) > 0 {
-			what = fmt.Sprintf("docker compose --project-directory %s restart %s", t.d.Dir, strings.Join(services, " "))
+			what = fmt.Sprintf("docker compose --project-directory %s restart %s", displayPath(t.d.Dir), strings.Join(services, " "))
 		}
 		return refuse(errors.New("the rotation waits for a restart that this command can't do or see"),
 			"restart: "+what, "then: regctl-setup "+t.dirArg()+"keys rotate --restarted")
@@ -395,8 +398,8 @@ func (t *rotator) restart(ctx context.Context, services []string) (known bool, e
 	up := append([]string{"up", "-d", "--no-deps", "--no-recreate", "--no-build", "--wait"}, running...)
 	if out, err := compose(ctx, t.d, up...).CombinedOutput(); err != nil {
 		return false, fail(fmt.Errorf("%s did not get healthy after the restart: %s", strings.Join(running, ", "), lastLine(string(out))),
-			fmt.Sprintf("docker compose --project-directory %s logs %s   shows why", t.d.Dir, strings.Join(running, " ")),
-			"regctl-setup "+t.dirArg()+"keys rotate --abort   goes back to the old key")
+			fmt.Sprintf("regctl-setup %slogs %s   shows why", t.dirArg(), strings.Join(running, " ")),
+			"regctl-setup "+t.dirArg()+"keys rotate   tries again; with --abort it goes back to the old key")
 	}
 	return true, nil
 }
@@ -431,15 +434,26 @@ func (t *rotator) drop(ctx context.Context) error {
 	if err != nil {
 		return rotateError(err)
 	}
-	t.note("stage 3 of 3: the key %s is trusted no longer", rec.Old)
-	known := false
-	if len(t.registries) > 0 {
+	t.note("stage 3 of 3: the key %s is out of %s", rec.Old, t.files.Bundle)
+	t.o.restarted = false // it was said of the stage before
+	return t.end(ctx)
+}
+
+// end restarts the registries that trust the dropped key as long as they run. An interruption
+// before that leaves the stage, and the next run restarts them.
+func (t *rotator) end(ctx context.Context) error {
+	rec, known := t.r.Record(), t.o.restarted
+	if !known && len(t.registries) > 0 {
+		var err error
 		if known, err = t.restart(ctx, t.registries); err != nil {
 			return err
 		}
 	}
 	if !known {
-		t.note("registries that run go on trusting it until they are restarted")
+		t.note("registries that run go on trusting the key %s until they are restarted", rec.Old)
+	}
+	if err := t.r.DropLive(ctx); err != nil {
+		return safefileError(err)
 	}
 	if t.json() {
 		return t.printJSON(rotateJSON{Stage: "done", Old: rec.Old, New: rec.New})
@@ -492,8 +506,11 @@ func (t *rotator) waitUntil(ctx context.Context, until time.Time) error {
 
 func (t *rotator) abort(ctx context.Context) error {
 	rec := t.r.Record()
-	if rec.Stage == rotation.Idle {
+	switch rec.Stage {
+	case rotation.Idle:
 		return refuse(errors.New("no rotation is going on"))
+	case rotation.Dropped:
+		return refuse(errors.New("the old key is out of the files already: there is nothing to go back to"), "regctl-setup "+t.dirArg()+"keys rotate   restarts the registry and ends the rotation")
 	}
 	if err := t.recorded(ctx, func() error { return t.r.Abort(ctx) }, "the rotation is given up: the key %s signs, %s is trusted no longer", rec.Old, rec.New); err != nil {
 		return rotateError(err)

@@ -145,6 +145,9 @@ func breakages() []breakage {
 		{code: "rotation-unfinished", say: "keys rotate, and never again", act: func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "state/rotation/record.json"), []byte(`{"version":1,"stage":"trusting","old_kid":"A","new_kid":"B","started":"2027-02-27T09:00:00Z","token_lifetime":900,"since":"2027-02-27T09:00:00Z"}`), 0o600)
 		}},
+		{code: "rotation-unfinished", say: "keys rotate, ended in the registry's last restart, and never again", act: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "state/rotation/record.json"), []byte(`{"version":1,"stage":"dropped","old_kid":"A","new_kid":"B","started":"2027-02-27T09:00:00Z","token_lifetime":900,"since":"2027-02-27T09:30:00Z"}`), 0o600)
+		}},
 		{code: "rotation-unfinished", say: "keys rotate, the restart of the token server, and never again", act: func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "state/rotation/record.json"), []byte(`{"version":1,"stage":"switched","old_kid":"A","new_kid":"B","started":"2027-02-27T09:00:00Z","token_lifetime":900,"since":"2027-02-27T09:10:00Z","live":"2027-02-27T09:11:00Z"}`), 0o600)
 		}},

@@ -69,6 +69,9 @@ func unfinishedRotation(p *pass) {
 		p.report(at(record), "stage 1 of 3 since %s: the files trust the new key, and the registry was not restarted since, as far as is known", since).mend("%s", next)
 	case rec.Stage == rotation.Trusting:
 		p.report(at(record), "stage 1 of 3 since %s: the registry trusts both keys, and the old one still signs", since).mend("%s", next)
+	case rec.Stage == rotation.Dropped:
+		p.report(at(record), "stage 3 of 3 since %s: the old key is out of the files, and a registry that was not restarted since still trusts it", since).
+			mend("%s   restarts the registry and ends the rotation", p.cmd("keys rotate"))
 	case rec.Live.IsZero():
 		p.report(at(record), "stage 2 of 3 since %s: the new key is in place, and the token server was not restarted since, as far as is known", since).mend("%s", next)
 	case p.Now.Sub(rec.OldTokensUntil()) >= rotationLong:

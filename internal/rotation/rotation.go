@@ -30,6 +30,8 @@
 //	// restart docker_auth; the bundled server sees the new files
 //	err = r.SignerLive(ctx)
 //	err = r.Drop(ctx) // *TokensLiveError until the old key's tokens are out
+//	// restart the registry
+//	err = r.DropLive(ctx)
 package rotation
 
 import (
@@ -83,6 +85,7 @@ const (
 	Idle     Stage = ""
 	Trusting Stage = "trusting" // both keys are trusted on disk; the old one signs
 	Switched Stage = "switched" // the new key signs; both are trusted
+	Dropped  Stage = "dropped"  // one key is in the files; a registry that runs may still trust both
 )
 
 // Record is what is known of a rotation that is going on.
@@ -161,7 +164,7 @@ func Open(files Files, now func() time.Time) (*Rotation, error) {
 	if err := json.Unmarshal(data, &r.rec); err != nil {
 		return nil, fmt.Errorf("key rotation: %s: %w", path, err)
 	}
-	if r.rec.Version != 1 || r.rec.Stage != Trusting && r.rec.Stage != Switched {
+	if r.rec.Version != 1 || !slices.Contains([]Stage{Trusting, Switched, Dropped}, r.rec.Stage) {
 		return nil, fmt.Errorf("key rotation: %s: version %d, stage %q: written by another version of this program", path, r.rec.Version, r.rec.Stage)
 	}
 	r.sum = safefile.Sum(data)
@@ -263,7 +266,9 @@ func (r *Rotation) exchange(ctx context.Context, inKey, inPem, outKey, outPem st
 func (r *Rotation) Abort(ctx context.Context) error {
 	switch r.rec.Stage {
 	case Trusting:
-		return r.forget(ctx, newKeyPath, newPemPath)
+		return r.forget(ctx, newKeyPath, newPemPath, nil)
+	case Dropped:
+		return fmt.Errorf("abort: %w (the old key is out of the files already)", ErrStage)
 	case Switched:
 		if r.rec.Aborted {
 			return fmt.Errorf("abort: %w (aborted already)", ErrStage)
@@ -273,9 +278,9 @@ func (r *Rotation) Abort(ctx context.Context) error {
 	return fmt.Errorf("abort: %w (none is going on)", ErrStage)
 }
 
-// Drop takes the key that no longer signs out of what is trusted, and ends the rotation.
-// While its tokens may be valid it fails with a [*TokensLiveError]. Registries go on
-// trusting the key until they are started again.
+// Drop takes the key that no longer signs out of what is trusted. While its tokens may be
+// valid it fails with a [*TokensLiveError]. Registries go on trusting the key until they are
+// started again; [Rotation.DropLive] ends the rotation then.
 func (r *Rotation) Drop(ctx context.Context) error {
 	if r.rec.Stage != Switched {
 		return fmt.Errorf("drop the old key: %w (%s)", ErrStage, r.rec.Stage)
@@ -286,14 +291,26 @@ func (r *Rotation) Drop(ctx context.Context) error {
 	if until := r.rec.OldTokensUntil(); r.now().Before(until) {
 		return &TokensLiveError{Until: until}
 	}
+	rec := r.rec
+	rec.Stage, rec.Since, rec.Live = Dropped, r.stamp(), time.Time{}
 	if r.rec.Aborted {
-		return r.forget(ctx, newKeyPath, newPemPath)
+		return r.forget(ctx, newKeyPath, newPemPath, &rec)
 	}
-	return r.forget(ctx, oldKeyPath, oldPemPath)
+	return r.forget(ctx, oldKeyPath, oldPemPath, &rec)
 }
 
-// forget removes the pair from what is trusted and ends the rotation.
-func (r *Rotation) forget(ctx context.Context, keyPath, pemPath string) error {
+// DropLive ends the rotation: every registry was restarted since [Rotation.Drop], or nobody here
+// can tell.
+func (r *Rotation) DropLive(ctx context.Context) error {
+	if r.rec.Stage != Dropped {
+		return fmt.Errorf("end the rotation: %w (%s)", ErrStage, r.rec.Stage)
+	}
+	return r.commit(ctx, &batch{}, nil)
+}
+
+// forget removes the pair from what is trusted and notes the stage that this makes; nil ends the
+// rotation.
+func (r *Rotation) forget(ctx context.Context, keyPath, pemPath string, next *Record) error {
 	cur, err := r.current()
 	if err != nil {
 		return err
@@ -308,7 +325,7 @@ func (r *Rotation) forget(ctx context.Context, keyPath, pemPath string) error {
 	}))
 	b.jwks(slices.DeleteFunc(slices.Clone(cur.trusted), func(k crypto.PublicKey) bool { return same(k, gone.Public()) }))
 	b.remove(keyPath, pemPath)
-	return r.commit(ctx, b, nil)
+	return r.commit(ctx, b, next)
 }
 
 // ErrUntrustedCA refuses to replace a key without stages, since registries would not

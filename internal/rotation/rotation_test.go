@@ -204,6 +204,19 @@ func TestStages(t *testing.T) {
 				t.Fatal(err)
 			}
 			check(t, f, next, next)
+			// Until the registry's restart is known, the rotation is not over.
+			if got := open(t, f, c).Record().Stage; got != rotation.Dropped {
+				t.Errorf("stage %q before the registry's restart, want %q", got, rotation.Dropped)
+			}
+			if err := open(t, f, c).Abort(t.Context()); !errors.Is(err, rotation.ErrStage) {
+				t.Errorf("abort after the drop: %v, want ErrStage", err)
+			}
+			if err := open(t, f, c).DropLive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := open(t, f, c).DropLive(t.Context()); !errors.Is(err, rotation.ErrStage) {
+				t.Errorf("a second end: %v, want ErrStage", err)
+			}
 			if got := open(t, f, c).Record().Stage; got != rotation.Idle {
 				t.Errorf("stage %q after the end", got)
 			}
@@ -247,6 +260,7 @@ func TestAbort(t *testing.T) {
 	c.at = live.Until
 	step("drop", open(t, f, c).Drop(t.Context()))
 	check(t, f, old, old)
+	step("end", open(t, f, c).DropLive(t.Context()))
 }
 
 // What somebody else added to the trust stays through all stages.
