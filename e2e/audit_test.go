@@ -50,6 +50,26 @@ func TestAuditBeside(t *testing.T) {
 	}
 }
 
+// TestAuditEmbedded asks the log of the registry in one process, mounts of layers included.
+func TestAuditEmbedded(t *testing.T) {
+	t.Parallel()
+	s, _ := startEmbedded(t)
+	img := newImage(t, 512)
+	allowed(t, "push", s.crane(t, s.admin, "push", img.tar, s.ref("dev-backend/api:1.4")))
+	allowed(t, "copy", s.crane(t, s.admin, "copy", s.ref("dev-backend/api:1.4"), s.ref("dev-backend/copy:1")))
+	for want, args := range map[string][]string{
+		"dev-backend/api:1.4  " + img.digest.String(): {"who-pushed", "dev-backend/api:1.4"},
+		"from dev-backend/api":                        {"--action", "mount", "--kind", "event"},
+	} {
+		eventually(t, fmt.Sprintf("the answer of audit %q", args), func() error {
+			if r := try(t, "", append([]string{"-C", s.dir, "audit"}, args...)...); r.status != 0 || !strings.Contains(r.stdout, want) {
+				return fmt.Errorf("no %q: %s", want, r)
+			}
+			return nil
+		})
+	}
+}
+
 // TestAudit lets several users push, pull, mount and be refused, and asks the audit log alone
 // what happened. Then somebody lays hands on the log.
 func TestAudit(t *testing.T) {

@@ -62,7 +62,7 @@ type Summary struct {
 	repos       map[string]*Tally
 	addresses   map[string]*Tally
 	refusals    map[refusal]*Refusal
-	hours       map[int64]*Tally
+	slots       map[int64]*Tally
 }
 
 type refusal struct{ account, result, name, entry string }
@@ -84,9 +84,12 @@ type Refusal struct {
 	Last        time.Time
 }
 
+// slot is the finest that is counted by: all zones' offsets are multiples of it.
+const slot = 15 * time.Minute
+
 // NewSummary returns an empty one.
 func NewSummary() *Summary {
-	return &Summary{accounts: map[string]*Tally{}, repos: map[string]*Tally{}, addresses: map[string]*Tally{}, refusals: map[refusal]*Refusal{}, hours: map[int64]*Tally{}}
+	return &Summary{accounts: map[string]*Tally{}, repos: map[string]*Tally{}, addresses: map[string]*Tally{}, refusals: map[refusal]*Refusal{}, slots: map[int64]*Tally{}}
 }
 
 // Add counts a record of kind [KindToken] or [KindEvent]; others are nothing to it.
@@ -105,11 +108,11 @@ func (s *Summary) Add(r *Record) {
 	if r.Address.IsValid() {
 		count(s.addresses, r.Address.String()).add(r)
 	}
-	hour := r.Time.Unix() - r.Time.Unix()%3600
-	if s.hours[hour] == nil {
-		s.hours[hour] = &Tally{}
+	at := r.Time.Unix() - r.Time.Unix()%int64(slot/time.Second)
+	if s.slots[at] == nil {
+		s.slots[at] = &Tally{}
 	}
-	s.hours[hour].add(r)
+	s.slots[at].add(r)
 	if e := r.Event; e != nil {
 		count(s.repos, e.Repository).add(r)
 		return
@@ -235,15 +238,15 @@ type Bucket struct {
 	Tally
 }
 
-// Buckets are spans of equal length that cover all records, at most n of them: whole hours,
+// Buckets are spans of equal length that cover all records, at most n of them: quarters of hours, whole hours,
 // days, or several days, which begin at midnight in the zone.
 func (s *Summary) Buckets(n int, zone *time.Location) (span time.Duration, out []Bucket) {
 	if s.First.IsZero() {
-		return time.Hour, nil
+		return slot, nil
 	}
 	const day = 24 * time.Hour
-	span = time.Hour
-	for _, d := range []time.Duration{time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, day, 2 * day, 7 * day, 14 * day, 30 * day, 90 * day, 365 * day} {
+	span = slot
+	for _, d := range []time.Duration{slot, 2 * slot, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, day, 2 * day, 7 * day, 14 * day, 30 * day, 90 * day, 365 * day} {
 		if span = d; s.Last.Sub(s.First) <= time.Duration(n-1)*d {
 			break
 		}
@@ -256,8 +259,8 @@ func (s *Summary) Buckets(n int, zone *time.Location) (span time.Duration, out [
 	for t := start; !t.After(s.Last); t = t.Add(span) {
 		out = append(out, Bucket{Start: t})
 	}
-	for hour, tally := range s.hours {
-		i := int(time.Unix(hour, 0).Sub(start) / span)
+	for at, tally := range s.slots {
+		i := int(time.Unix(at, 0).Sub(start) / span)
 		b := &out[max(0, min(i, len(out)-1))].Tally
 		b.Pulls += tally.Pulls
 		b.Pushes += tally.Pushes

@@ -505,8 +505,12 @@ func (p *auditPrinter) detail(r *audit.Record) string {
 	}
 	var parts []string
 	for i := range r.Scopes {
-		if s := &r.Scopes[i]; p.filter.Scope(s) {
-			parts = append(parts, scopeText(s))
+		s := &r.Scopes[i]
+		if !p.filter.Scope(s) {
+			continue
+		}
+		if text := scopeText(s); !slices.Contains(parts, text) { // clients ask for the same thing twice
+			parts = append(parts, text)
 		}
 	}
 	if r.Reason != "" {
@@ -532,7 +536,8 @@ func scopeText(s *audit.Scope) string {
 	case !s.Refused():
 		text += " granted"
 	case len(s.Granted) > 0:
-		text += ", granted " + visible(strings.Join(s.Granted, ","))
+		left := slices.DeleteFunc(slices.Clone(s.Asked), func(a string) bool { return slices.Contains(s.Granted, a) })
+		text += ": " + visible(strings.Join(left, ",")) + " refused, " + visible(strings.Join(s.Granted, ",")) + " granted"
 	default:
 		text += " refused"
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -222,7 +223,7 @@ func reportPage(s *audit.Summary, now time.Time, q *auditFlags) ([]byte, error) 
 		bar.PullY = chartHeight - bar.PullH
 		bar.PushY = bar.PullY - bar.PushH
 		bar.DeniedY = bar.PushY - bar.DeniedH
-		bar.Title = fmt.Sprintf("%s: %d pulls, %d pushes, %d refused", b.Start.In(zone).Format(layout), b.Pulls, pushes, b.Denied)
+		bar.Title = fmt.Sprintf("%s: %s pulls, %s pushes, %s refused", b.Start.In(zone).Format(layout), grouped(b.Pulls), grouped(pushes), grouped(b.Denied))
 		if len(buckets) <= 8 || i%((len(buckets)+7)/8) == 0 {
 			bar.Label = b.Start.In(zone).Format(layout)
 		}
@@ -240,12 +241,15 @@ func reportPage(s *audit.Summary, now time.Time, q *auditFlags) ([]byte, error) 
 		}
 		return map[string]any{"Title": title, "Rows": out}
 	}
-	refusals := s.Refusals(50)
+	refusals := s.Refusals(51)
+	more := len(refusals) > 50
+	refusals = refusals[:min(len(refusals), 50)]
 	for i := range refusals {
 		v := &refusals[i]
 		v.Account, v.Name, v.Reason, v.Comment, v.File = visible(v.Account), visible(v.Name), visible(v.Reason), visible(v.Comment), visible(v.File)
 	}
 	t, err := template.New("report").Funcs(template.FuncMap{
+		"n":    grouped,
 		"join": func(l []string) string { return visible(strings.Join(l, ", ")) },
 		"time": func(t time.Time) string {
 			if t.IsZero() {
@@ -260,13 +264,24 @@ func reportPage(s *audit.Summary, now time.Time, q *auditFlags) ([]byte, error) 
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
 		"Made": now, "First": s.First, "Last": s.Last, "Total": s.Total, "Bars": bars, "Most": most, "Span": spanText(span),
-		"Repositories": rows("Repositories", s.Repositories(15)), "Accounts": rows("Accounts", s.Accounts(15)), "Refusals": refusals,
+		"Repositories": rows("Repositories", s.Repositories(15)), "Accounts": rows("Accounts", s.Accounts(15)), "Refusals": refusals, "MoreRefusals": more,
 	})
 	return []byte(b.String()), err
 }
 
+// grouped writes a number with thin spaces between groups of three digits.
+func grouped(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "\u202f" + text[i:]
+	}
+	return text
+}
+
 func spanText(d time.Duration) string {
 	switch {
+	case d < time.Hour:
+		return fmt.Sprintf("%d minutes", d/time.Minute)
 	case d == time.Hour:
 		return "hour"
 	case d < 24*time.Hour:

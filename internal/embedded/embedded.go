@@ -239,9 +239,9 @@ func loadConfig(o Options) (*configuration.Configuration, error) {
 	if o.Events != nil {
 		cfg.Notifications.Endpoints = []configuration.Endpoint{{
 			Name: "audit", URL: o.Events.URL, Headers: http.Header{"Authorization": {"Bearer " + o.Events.Secret.Reveal()}},
+			// No media type is ignored: mounts of layers would be lost with the rest. The listener
+			// leaves out what manifests tell already.
 			Timeout: 2 * time.Second, Threshold: 5, Backoff: time.Second,
-			// Manifests tell who pulled and pushed what; their layers would be most of the lines.
-			Ignore: configuration.Ignore{MediaTypes: []string{"application/octet-stream"}},
 		}}
 	}
 	token, ok := cfg.Auth["token"]
