@@ -306,6 +306,11 @@ func build(o Options, f *config.File, programs map[string]extprog.Program, src *
 	if err != nil {
 		return nil, err
 	}
+	if x.RotateSigningKey == 0 {
+		if st.SigningKey, err = keys.Thumbprint(sign.Signer.Public()); err != nil {
+			return nil, fmt.Errorf("signing pair: %w", err)
+		}
+	}
 	if tlsConfig != nil {
 		st.Certificates = append(st.Certificates, authserver.Certificate{Name: "server", Expires: tlsConfig.Certificates[0].Leaf.NotAfter})
 	}

@@ -866,6 +866,43 @@ func TestD6KeyRotation(t *testing.T) {
 	})
 }
 
+// TestReloadSaysWhatToDo: the lines about a reload name the remedy, and say that registries
+// must learn a key which was changed.
+func TestReloadSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	f := newFolder(t, oldRules)
+	srv := newServer(t, f.options(), &log)
+	said := func(err error, wrong bool, want ...string) {
+		t.Helper()
+		if wrong != (err != nil) {
+			t.Errorf("reload: %v", err)
+		}
+		for _, w := range want {
+			if !strings.Contains(log.String(), w) {
+				t.Errorf("the log does not say %q: %s", w, log.String())
+			}
+		}
+		if strings.Contains(log.String(), `\u{a}`) {
+			t.Errorf("escaped lines in the log: %s", log.String())
+		}
+		log.Reset()
+	}
+	f.config(strings.NewReplacer("match:", "mach:", "users:", "usres:").Replace(oldRules))
+	said(srv.Reload(t.Context()), true, "reload failed", "unknown key", "; ", "hint", "did you mean")
+	f.config(oldRules)
+	err := srv.Reload(t.Context())
+	if strings.Contains(log.String(), "another key") {
+		t.Errorf("the same key is called another: %s", log.String())
+	}
+	said(err, false, "configuration reloaded", "users", "entries")
+	other := makePair(2048)
+	f.write("server.key", other[0])
+	said(srv.Reload(t.Context()), true, "not one of the key", "keys verify")
+	f.write("server.pem", other[1])
+	said(srv.Reload(t.Context()), false, "signed with another key now", "401", "doctor")
+}
+
 func TestD7Drain(t *testing.T) {
 	t.Parallel()
 	started := make(chan struct{})

@@ -65,6 +65,9 @@ type State struct {
 	Realm string
 	// Issuer signs the tokens.
 	Issuer TokenIssuer
+	// SigningKey is the id of the key file that the issuer signs with: a registry must
+	// know it. "" where the server makes its own keys.
+	SigningKey string
 	// Expiration is the lifetime of tokens. PullExpiration and PushExpiration, where
 	// they are set, replace it for tokens that grant nothing but pull, and for others.
 	Expiration, PullExpiration, PushExpiration time.Duration
@@ -349,15 +352,24 @@ func (s *Server) reload(ctx context.Context, want *Fingerprint) error {
 		s.mu.Lock()
 		s.lastError, s.lastFailed = err, s.now()
 		s.mu.Unlock()
-		s.log.Error("reload failed, the old configuration stays in force", "error", printable(err.Error(), 4000))
+		told := []any{"error", reason(err)}
+		if h := hint(err); h != "" {
+			told = append(told, "hint", h)
+		}
+		s.log.Error("reload failed, the old configuration stays in force", told...)
 		return err
 	}
 	s.counts.reloads.Add(1)
+	former := s.State().SigningKey
 	s.guard.Configure(st.Guard)
 	s.adopt(st)
 	s.guard.Forgive()
 	debug.FreeOSMemory()
-	s.log.Info("configuration reloaded", "entries", st.Policy.Len())
+	s.log.Info("configuration reloaded", "users", st.Users, "entries", st.Policy.Len())
+	if former != "" && st.SigningKey != "" && former != st.SigningKey {
+		s.log.Warn("tokens are signed with another key now", "key", st.SigningKey, "former", former,
+			"hint", "a registry that does not know the new key answers its tokens with 401: its bundle must hold the new certificate, and it reads that at start only; \"regctl-setup doctor\" tells")
+	}
 	return nil
 }
 

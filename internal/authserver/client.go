@@ -32,12 +32,12 @@ func (ip RealIP) client(header http.Header, peer netip.Addr) (netip.Addr, error)
 	lines := header.Values(ip.Header)
 	if ip.Trusted == nil {
 		if len(lines) == 0 || lines[0] == "" {
-			return netip.Addr{}, fmt.Errorf("header %s is missing", ip.Header)
+			return netip.Addr{}, fmt.Errorf("header %s, which the proxy in front must send, is missing: did somebody ask the server directly?", ip.Header)
 		}
 		return ip.at(strings.Split(lines[0], ","))
 	}
 	if len(lines) == 0 {
-		return netip.Addr{}, fmt.Errorf("header %s is missing", ip.Header)
+		return netip.Addr{}, fmt.Errorf("header %s, which the proxy in front must send, is missing: did somebody ask the server directly?", ip.Header)
 	}
 	// Proxies append, and each may write a line of its own: only the whole list, read
 	// from the right, tells what a trusted one saw.

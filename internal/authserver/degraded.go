@@ -34,7 +34,7 @@ func (s *Server) degraded(st *State) []Degradation {
 	add := func(kind, text string) { list = append(list, Degradation{kind, printable(text, 4000)}) }
 	if lastError != nil {
 		add(DegradedReload, "the configuration on disk could not be loaded at "+lastFailed.UTC().Format(time.RFC3339)+
-			"; the one before stays in force: "+lastError.Error())
+			"; the one before stays in force: "+reasonAndHint(lastError))
 	}
 	if notice != "" {
 		add(DegradedWaiting, "the changed configuration is not taken over yet: "+notice+"; SIGHUP takes it over as it is")

@@ -84,7 +84,7 @@ func (s *Server) serveHealth(w *answerWriter, r *http.Request, st *State) {
 			Reloads: stats.Reloads, ReloadsFailed: stats.ReloadsFailed, Waiting: notice,
 		}
 		if lastError != nil {
-			h.Config.LastError, h.Config.LastErrorAt = printable(lastError.Error(), 4000), lastFailed.UTC().Format(time.RFC3339)
+			h.Config.LastError, h.Config.LastErrorAt = reasonAndHint(lastError), lastFailed.UTC().Format(time.RFC3339)
 		}
 		h.Requests = &healthCounts{
 			Total: stats.Requests, Granted: stats.Granted, Refused: stats.Refused, Malformed: stats.Malformed,

@@ -95,7 +95,8 @@ func (t *auditTrail) configure(f *config.File, prefix string) (authserver.Record
 		o := t.a.auditOptions(dir, x)
 		o.Failed = func(err error) {
 			if err != nil {
-				t.log.Error("decisions can't be recorded", "audit", dir, "error", err.Error())
+				t.log.Error("decisions can't be recorded", "audit", dir, "error", err.Error(),
+					"hint", "free space on the disk of this folder, or make it writable for this user; x-regctl-setup.audit says whether tokens are issued meanwhile")
 				return
 			}
 			t.log.Info("decisions are recorded again", "audit", dir)

@@ -478,7 +478,8 @@ func errorHint(msg string) string {
 		return "a value with ': ' in it must be quoted, or the indentation is wrong"
 	case strings.HasPrefix(msg, "found unexpected end of stream"):
 		return "a quote that is not closed?"
-	case strings.HasPrefix(msg, "did not find expected ',' or"):
+	case strings.HasPrefix(msg, "did not find expected ',' or"),
+		strings.HasPrefix(msg, "did not find expected node content"):
 		return "a bracket that is not closed, or a missing comma?"
 	case strings.HasPrefix(msg, "found character that cannot start any token"):
 		return "a value that starts with it must be quoted"
