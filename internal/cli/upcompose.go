@@ -173,6 +173,9 @@ func (a *app) lookFromOutside(ctx context.Context, d *deployment.Deployment) {
 		return
 	}
 	a.noteFindings(report, doctor.Warning)
+	for _, u := range report.Unknown {
+		a.note("not told, %s: %s", u.Code, u.Reason)
+	}
 	if !report.Healthy(doctor.Warning) {
 		a.note("the containers are healthy; clients will have the trouble above: regctl-setup %sdoctor   looks again", a.dirArg())
 	}

@@ -27,6 +27,8 @@ func causesOf(code string) []string {
 		return slices.Concat(start, proxy)
 	case "tls-wrong-host", "tls-expired":
 		return proxy
+	case "service-down":
+		return slices.Concat(start, registry, proxy, signer)
 	case "registry-down":
 		return slices.Concat(start, registry, []string{"upstream-mismatch", "bucket-fails"})
 	case "not-a-registry":

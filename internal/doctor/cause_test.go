@@ -78,6 +78,40 @@ func TestWrongUser(t *testing.T) {
 	}
 }
 
+// TestStoreOfAnotherUser: a folder below the store's own, as after a backup was brought back by root.
+func TestStoreOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: owners can be changed by root only; run this test as root")
+	}
+	dir := good(t, "localhost")
+	store := filepath.Join(dir, "data/registry/docker/registry/v2")
+	if err := os.MkdirAll(filepath.Join(store, "blobs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, below := range []string{store, filepath.Join(store, "blobs")} {
+		if err := os.Chown(below, 4321, 4321); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := doctor.Disk(t.Context(), gather(t, dir))
+	if len(r.Findings) != 1 || r.Findings[0].Code != "owner-mismatch" || r.Findings[0].Fix.Text != "sudo chown -R 0 data/registry" {
+		t.Errorf("want one owner-mismatch for the whole store:\n%s", show(r))
+	}
+}
+
+// TestSectionUnderAnotherName: a slip in the name of a section is one finding.
+func TestSectionUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	dir := good(t, "localhost")
+	name := filepath.Join(dir, "conf/registry/config.yml")
+	write(t, name, []byte(strings.Replace(string(read(t, name)), "\nstorage:", "\nstorge:", 1)), 0o600)
+	r := doctor.Disk(t.Context(), gather(t, dir))
+	if len(r.Findings) != 1 || r.Findings[0].Code != "registry-config-invalid" || !strings.Contains(r.Findings[0].Message, "storge") {
+		t.Errorf("want registry-config-invalid alone:\n%s", show(r))
+	}
+}
+
 // TestEngineHint: each way not to reach an engine has its own way out.
 func TestEngineHint(t *testing.T) {
 	t.Parallel()

@@ -369,7 +369,7 @@ const maxAnswer = 1 << 20 // of a body that is read, in bytes
 
 // line is the answer for people: the status and the beginning of the body.
 func (a answer) line() string {
-	text := strings.Join(strings.Fields(string(a.body[:min(len(a.body), 200)])), " ")
+	text := strings.Join(strings.Fields(string(a.body[:min(len(a.body), 400)])), " ")
 	if text == "" {
 		return fmt.Sprintf("%d %s", a.status, http.StatusText(a.status))
 	}

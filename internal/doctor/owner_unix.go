@@ -45,11 +45,17 @@ func owners(p *pass) {
 	if p.wrongUser(wrong, right) {
 		return
 	}
-	data := p.Path(deployment.DataDir)
-	if uid, ok := runsAs(p.registry); ok && p.settings.has("storage.filesystem") {
-		if owner, mode, ok := ownerOf(data); ok && owner != uid && mode&0o002 == 0 {
-			p.report(at(deployment.DataDir), "it belongs to user %d, but the registry runs as user %d: pushes end with 500 while the health check is green", owner, uid).
+	uid, ok := runsAs(p.registry)
+	if !ok || !p.settings.has("storage.filesystem") {
+		return
+	}
+	// The upper folders only: a store that was brought back by another user is wrong from there on.
+	for _, below := range []string{"", "/docker", "/docker/registry/v2", "/docker/registry/v2/repositories", "/docker/registry/v2/blobs"} {
+		dir := deployment.DataDir + below
+		if owner, mode, ok := ownerOf(p.Path(dir)); ok && owner != uid && mode&0o002 == 0 {
+			p.report(at(dir), "it belongs to user %d, but the registry runs as user %d: pushes end with 500 while the health check is green", owner, uid).
 				mend("sudo chown -R %d %s", uid, p.shown(deployment.DataDir))
+			return
 		}
 	}
 }

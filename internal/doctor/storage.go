@@ -25,7 +25,8 @@ func storageChecks() []Check {
 				switch {
 				case len(drivers) > 1:
 					p.report(p.settings.at("storage."+drivers[0]), "storage drivers %s are set, and only one can be", strings.Join(drivers, " and ")).mend("remove all but one")
-				case len(drivers) == 0 && p.registryFile != "":
+				case len(drivers) == 0 && p.registryFile != "" && (p.registryStrict == nil || p.settings.has("storage")):
+					// Where the section is there under a wrong name, registry-config-invalid names it.
 					p.report(p.settings.at("storage"), "no storage driver is set").mend("write filesystem: {rootdirectory: /var/lib/registry} under storage")
 				}
 			},
