@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,6 +203,15 @@ func (a *app) policyTests(ctx context.Context, d *deployment.Deployment, f *conf
 	return nil
 }
 
+// saveMemory makes the garbage collector begin at half the memory in use instead of at all of
+// it: requests leave little behind, so that memory costs more than collecting does. Go's own
+// GOGC goes before it.
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
+
 // serve listens and answers until ctx ends.
 func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Level, asked config.Metrics) error {
 	var programs atomic.Pointer[authload.Loader]
@@ -214,6 +224,7 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	log, logState, closeLog := a.serviceLog(level)
 	defer closeLog()
 	harden(log)
+	saveMemory()
 	manager, listeners, err := startedBy()
 	if err != nil {
 		return fail(err)
