@@ -246,6 +246,7 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	if err := obs.start(ctx, srv, loader); err != nil {
 		return err
 	}
+	stop := ctx // ends with the first signal
 	ctx, cancel := context.WithCancel(ctx)
 	status := func() string {
 		f := loader.File()
@@ -258,6 +259,9 @@ func (a *app) serve(ctx context.Context, d *deployment.Deployment, level slog.Le
 	var told sync.WaitGroup
 	told.Go(func() {
 		<-ctx.Done()
+		if stop.Err() != nil {
+			log.Info("stopping: the requests in flight are waited for", "at_most", authserver.DrainTimeout.String(), "hint", "a second signal ends it at once")
+		}
 		tell(log, manager.Stopping())
 	})
 	defer told.Wait()
