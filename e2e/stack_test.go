@@ -61,6 +61,7 @@ func newStack(t *testing.T, registry string, how engine, args ...string) *stack 
 	if secret := filepath.Join(s.dir, "conf", "audit", "events-secret"); fileExists(secret) {
 		p := start(t, "audit", environ(home), program, "audit", "serve", "--listen", at.events, "--secret-file", secret, "--path", filepath.Join(s.dir, "audit"))
 		p.ready(t, plain, "http://"+at.events+"/healthz", http.StatusOK)
+		cli(t, "", "audit", "serve", "--check", "--listen", at.events)
 	}
 	startRegistry := func() *process {
 		p := start(t, registry, environ(home), registryBin, "serve", filepath.Join(s.dir, "conf", "registry", "config.yml"))

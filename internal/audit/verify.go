@@ -244,7 +244,7 @@ func (v *verifier) join(r *Record) (prev Hash, ok bool) {
 		}
 		return v.at.Chain, true
 	case r.Seq > v.at.Count+1:
-		v.find(v.name, v.line, r.Seq, "lines %d to %d are missing before line %d", v.at.Count+1, r.Seq-1, r.Seq)
+		v.find(v.name, v.line, r.Seq, "%s missing before line %d", span(v.at.Count+1, r.Seq-1, "is", "are"), r.Seq)
 	default:
 		v.find(v.name, v.line, r.Seq, "line %d stands after line %d", r.Seq, v.at.Count)
 	}
@@ -269,7 +269,7 @@ func (v *verifier) finish(headErr error) {
 			rep.Beyond = int(v.at.Count - v.stored.Count)
 		}
 	case v.at.Count < v.stored.Count:
-		v.find(v.name, v.line, v.at.Count, "the log ends at line %d: lines %d to %d were cut off, which the head says were there", v.at.Count, v.at.Count+1, v.stored.Count)
+		v.find(v.name, v.line, v.at.Count, "the log ends at line %d: %s cut off, which the head says were there", v.at.Count, span(v.at.Count+1, v.stored.Count, "was", "were"))
 	default:
 		v.find(headFile, 0, v.stored.Count, "the head's hash of line %d is not that of the log", v.stored.Count)
 	}
@@ -283,4 +283,12 @@ func (v *verifier) finish(headErr error) {
 			v.find(v.name, 0, g.Count, "the log was written anew: line %d is not the one of which the given head was taken", g.Count)
 		}
 	}
+}
+
+// span names lines by their numbers, with the verb that fits.
+func span(from, to uint64, one, more string) string {
+	if from == to {
+		return fmt.Sprintf("line %d %s", from, one)
+	}
+	return fmt.Sprintf("lines %d to %d %s", from, to, more)
 }

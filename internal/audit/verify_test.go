@@ -43,7 +43,7 @@ func TestF5Tampering(t *testing.T) {
 			l[2] = append(bytes.Clone(l[2][:len(l[2])-5]), []byte("f0\"}\n")...)
 			return join(l)
 		}, first + ":", "altered"},
-		{"removed", first, func(b []byte) []byte { l := lines(b); return join(append(l[:4:4], l[5:]...)) }, first + ":5", "lines 5 to 5 are missing"},
+		{"removed", first, func(b []byte) []byte { l := lines(b); return join(append(l[:4:4], l[5:]...)) }, first + ":5", "line 5 is missing"},
 		{"several removed", first, func(b []byte) []byte { l := lines(b); return join(append(l[:2:2], l[6:]...)) }, first + ":3", "lines 3 to 6 are missing"},
 		{"swapped", first, func(b []byte) []byte { l := lines(b); l[3], l[4] = l[4], l[3]; return join(l) }, first + ":", ""},
 		{"doubled", first, func(b []byte) []byte { l := lines(b); return join(append(l[:4:4], l[3:]...)) }, first + ":5", "stands after"},

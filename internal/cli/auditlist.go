@@ -21,6 +21,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/regctl-setup/regctl-setup/internal/answers"
 	"github.com/regctl-setup/regctl-setup/internal/audit"
 	"github.com/regctl-setup/regctl-setup/internal/config"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
@@ -319,12 +320,26 @@ func (a *app) auditList(cmd *cobra.Command, q *auditFlags) error {
 	}
 	if n == 0 {
 		a.note("no record answers that")
+		if q.denied && q.log == "" && q.path == "" {
+			a.hintDockerAuth(cmd.Context())
+		}
 		return no()
 	}
 	if n > len(last) && limited {
 		a.note("the last %d of %d records; --limit 0 shows all", q.limit, n)
 	}
 	return nil
+}
+
+// hintDockerAuth says where refusals stand that this log can't have.
+func (a *app) hintDockerAuth(ctx context.Context) {
+	d, err := a.deployment(ctx)
+	if err != nil {
+		return
+	}
+	if e, err := a.engineOf(d); err == nil && e == answers.EngineDockerAuth {
+		a.note("hint: docker_auth decides here, and records nothing: docker compose --project-directory %s logs auth", displayPath(d.Dir))
+	}
 }
 
 // openChanges are intents of changes whose results have not come yet, by the change's id: one
