@@ -16,6 +16,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/config"
 	"github.com/regctl-setup/regctl-setup/internal/deployment"
 	"github.com/regctl-setup/regctl-setup/internal/safefile"
+	"github.com/regctl-setup/regctl-setup/internal/scaffold"
 )
 
 // loadConfig reads and checks the deployment's auth config. Every problem of the file is
@@ -273,7 +274,7 @@ func editError(err error) error {
 	return safefileError(err)
 }
 
-// printDiff shows a unified difference.
+// printDiff shows a unified difference, hashes of passwords masked.
 func (a *app) printDiff(name string, old, data []byte) error {
 	text, err := difflib.GetUnifiedDiffString(difflib.UnifiedDiff{
 		A: difflib.SplitLines(string(old)), B: difflib.SplitLines(string(data)),
@@ -282,6 +283,6 @@ func (a *app) printDiff(name string, old, data []byte) error {
 	if err != nil {
 		return fail(err)
 	}
-	_, err = fmt.Fprint(a.io.Out, text)
+	_, err = fmt.Fprint(a.io.Out, scaffold.Mask(text))
 	return err
 }
