@@ -214,13 +214,15 @@ func printTable(out io.Writer, s settings, results []result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := "\trate/s\terrors\tp50\tp99\tmax\tCPU each\tresident\t"
 	if s.url == "" {
-		head += "of empty\tof signing\t"
+		head += "of empty\tof signing\tby CPU: of empty\tof signing\t"
 	}
 	fmt.Fprintln(w, head)
 	for i, r := range results {
 		fmt.Fprintf(w, "%s\t%.0f\t%d\t%v\t%v\t%v\t%v\t%s\t", r.name, r.rate(), r.errors, r.quantile(0.5), r.quantile(0.99), r.quantile(1), r.work().Round(100*time.Nanosecond), r.resident)
 		if s.url == "" && i < len(results)-1 {
 			fmt.Fprintf(w, "%.2f\t%.2f\t", r.rate()/results[0].rate(), r.rate()/results[1].rate())
+			// As many as the processors could take of each if nobody else used them.
+			fmt.Fprintf(w, "%.2f\t%.2f\t", ratio(results[0].work(), r.work()), ratio(results[1].work(), r.work()))
 		}
 		fmt.Fprintln(w)
 	}
@@ -228,6 +230,14 @@ func printTable(out io.Writer, s settings, results []result) {
 	if s.pid == 0 {
 		fmt.Fprintln(out, "\nProcessor time and memory are this process's, clients included.")
 	}
+}
+
+// ratio is a/b, 0 where the system tells no processor time.
+func ratio(a, b time.Duration) float64 {
+	if b <= 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
 }
 
 // loadAverage is the system's, where it tells.
