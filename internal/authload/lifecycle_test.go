@@ -1102,3 +1102,23 @@ func (l *lockedBuffer) Reset() {
 	defer l.mu.Unlock()
 	l.b.Reset()
 }
+
+// TestWatchFollowsOtherFiles: a configuration that names other files than before has another
+// fingerprint than the one that was found, and is in force all the same.
+func TestWatchFollowsOtherFiles(t *testing.T) {
+	t.Parallel()
+	f := newFolder(t, oldRules)
+	pair := keyPair()
+	f.write("other.key", pair[0])
+	f.write("other.pem", pair[1])
+	srv := newServer(t, f.options(), nil)
+	go srv.Watch(t.Context(), authserver.WatchOptions{})
+	f.config(strings.NewReplacer("@KEY@", f.path("other.key"), "@CERT@", f.path("other.pem")).Replace(newRules))
+	eventually(t, 15*time.Second, "the new rules", func() bool { return inForce(t, srv) == "new" })
+	if !slices.Contains(srv.State().Sources, f.path("other.pem")) {
+		t.Errorf("watches %q, want other.pem among them", srv.State().Sources)
+	}
+	// And from now on those are watched.
+	f.config(strings.NewReplacer("@KEY@", f.path("other.key"), "@CERT@", f.path("other.pem")).Replace(oldRules))
+	eventually(t, 15*time.Second, "the old rules", func() bool { return inForce(t, srv) == "old" })
+}

@@ -32,6 +32,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -323,18 +324,30 @@ func (s *Server) Replace(old, next *State) bool {
 // will find them whole.
 var ErrChanged = errors.New("the files changed while they were being read")
 
+// isOf reports whether the files that next was loaded from are those that had this
+// fingerprint. Where it has other files than the state in force, what counts is that those
+// of the latter are still as they were found.
+func (s *Server) isOf(next *State, found Fingerprint) bool {
+	if next.Fingerprint == found {
+		return true
+	}
+	old := s.State().Sources
+	return !slices.Equal(next.Sources, old) && FingerprintFiles(old) == found
+}
+
 // heldError: the files can be loaded, but look as if they were still being written.
 type heldError struct{ reason error }
 
 func (e *heldError) Error() string { return e.reason.Error() }
 
 // reload is Reload. Where want is given, only a state of exactly these files is taken,
-// and one that follows the old one.
+// and one that follows the old one. want is of the files of the state in force: a
+// configuration that names others has another fingerprint.
 func (s *Server) reload(ctx context.Context, want *Fingerprint) error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	st, err := s.build(ctx)
-	if want != nil && (errors.Is(err, ErrChanged) || err == nil && st.Fingerprint != *want) {
+	if want != nil && (errors.Is(err, ErrChanged) || err == nil && !s.isOf(st, *want)) {
 		return ErrChanged
 	}
 	if err == nil && want != nil {
