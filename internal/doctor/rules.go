@@ -52,12 +52,19 @@ func rulesChecks() []Check {
 				if p.hasRegistry() && p.settingsErr == nil {
 					in.Registry = &lint.Registry{Path: p.settings.at("storage.delete").File, Delete: p.settings.on("storage.delete.enabled"), Issuer: p.settings.text("auth.token.issuer")}
 				}
+				says := map[string]string{}
+				for _, r := range lint.Rules() {
+					says[r.Name] = r.Doc
+				}
 				for _, l := range lint.Run(in) {
 					if l.Severity < Warning || slices.Contains([]string{"issuer-mismatch", "service-mismatch"}, l.Rule) && l.Severity == Error {
 						continue // the latter have checks of their own here
 					}
 					f := p.report(l.Pos, "%s (rule %s)", l.Message, l.Rule)
 					f.Severity = l.Severity
+					if why := says[l.Rule]; why != "" {
+						f.Why = why
+					}
 					switch {
 					case l.Certain():
 						f.mend("%s   does: %s", p.cmd("acl lint --fix"), l.Fix.Text)
