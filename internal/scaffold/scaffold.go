@@ -155,6 +155,9 @@ func Dirs(a answers.Answers) map[string]fs.FileMode {
 	if a.BuildsImage() {
 		dirs["engine"] = modeDir
 	}
+	if a.Engine == answers.EngineBundled {
+		dirs["state/refresh"] = modePrivate
+	}
 	if a.HasAuditService() {
 		dirs["conf/audit"] = modeDir
 	}
