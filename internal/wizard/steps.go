@@ -259,7 +259,7 @@ func table() []words {
 			title: "What is the token server called in tokens?", explain: "The registry takes tokens under this name only."},
 		{flag: "delete", section: SectionMore, label: "Deleting",
 			title: "May images be deleted at all?", explain: "Who may is up to the rules: at first only admin.",
-			options: yesNo("yes", "no")},
+			options: yesNo()},
 		{flag: "s3-redirect", section: SectionMore, label: "Redirects",
 			title: "Do clients fetch image data from the bucket itself?", explain: "It saves this machine's bandwidth, but clients must be able to reach the bucket.",
 			options: []Option{
@@ -269,12 +269,12 @@ func table() []words {
 			}},
 		{flag: "own-namespace", section: SectionMore, label: "Own namespaces",
 			title: "Does every account own the names below its own?", explain: "alice then pushes to and deletes from alice/ as she likes.",
-			options: yesNo("yes", "no")},
+			options: yesNo()},
 		{flag: "audit", section: SectionMore, label: "Audit log",
 			when:    func(s *Session) bool { return compose(s) && s.a.Engine == answers.EngineDockerAuth },
 			title:   "Shall a service beside docker_auth keep an audit log?",
 			explain: "Who pulled and pushed what, from where. It is regctl-setup itself, in an image that compose builds.",
-			options: yesNo("yes", "no")},
+			options: yesNo()},
 		{flag: "expiration", section: SectionTokens, label: "Token lifetime",
 			title: "How long is a login's token valid?", explain: "In seconds, or as 1h. A push must end before its token does; a right that is taken away lasts as long."},
 		{flag: "key-type", section: SectionTokens, label: "Signing key",
@@ -369,7 +369,7 @@ func image(name, what string) words {
 // namesOption stands for a pattern in the choice about anonymous pulls.
 const namesOption = "names"
 
-func yesNo(yes, no string) []Option { return []Option{{"true", yes}, {"false", no}} }
+func yesNo() []Option { return []Option{{"true", "yes"}, {"false", "no"}} }
 
 // sectionOf is where a field without words is asked.
 func sectionOf(f answers.Field) string {
@@ -464,7 +464,7 @@ func fieldStep(f answers.Field, w words) step {
 	case w.options != nil:
 		st.kind, st.choices = Choice, func(*Session) []Option { return w.options }
 	case f.Kind == answers.KindBool:
-		st.kind, st.choices = Choice, func(*Session) []Option { return yesNo("yes", "no") }
+		st.kind, st.choices = Choice, func(*Session) []Option { return yesNo() }
 	case len(f.Values) > 0 && f.Kind != answers.KindList:
 		st.kind, st.choices = Choice, func(*Session) []Option {
 			var out []Option
