@@ -50,7 +50,7 @@ const (
 
 // Values of [Answers.TLS].
 const (
-	TLSACME        = "acme"         // certificates from Let's Encrypt
+	TLSACME        = "acme"         // certificates from Let's Encrypt, or from the authority of ACMECA
 	TLSACMEStaging = "acme-staging" // the same from its test service, trusted by nobody
 	TLSInternal    = "internal"     // a CA of Caddy's own
 	TLSFiles       = "files"        // a certificate and key that the user has
@@ -164,10 +164,12 @@ type Answers struct {
 	Service    string `yaml:"service" mapstructure:"service"`         // "" = Domain
 	Issuer     string `yaml:"issuer" mapstructure:"issuer"`
 
-	TLS            string   `yaml:"tls" mapstructure:"tls"` // "" = acme for a public name, else internal
+	TLS            string   `yaml:"tls" mapstructure:"tls"` // "" = acme for a public name or with ACMECA, else internal
 	Email          string   `yaml:"email" mapstructure:"email"`
-	TLSCert        string   `yaml:"tls_cert" mapstructure:"tls_cert"` // PEM file that is copied into the deployment
-	TLSKey         string   `yaml:"tls_key" mapstructure:"tls_key"`   // PEM file that is copied into the deployment
+	ACMECA         string   `yaml:"acme_ca" mapstructure:"acme_ca"`           // directory URL (RFC 8555, section 7.1.1); "" = Let's Encrypt
+	ACMECARoot     string   `yaml:"acme_ca_root" mapstructure:"acme_ca_root"` // PEM file that is copied; "" = the public authorities
+	TLSCert        string   `yaml:"tls_cert" mapstructure:"tls_cert"`         // PEM file that is copied into the deployment
+	TLSKey         string   `yaml:"tls_key" mapstructure:"tls_key"`           // PEM file that is copied into the deployment
 	TrustedProxies []string `yaml:"trusted_proxies" mapstructure:"trusted_proxies"`
 	Bind           string   `yaml:"bind" mapstructure:"bind"` // IP address of this host, "" = all
 	HTTPPort       int      `yaml:"http_port" mapstructure:"http_port"`
@@ -342,7 +344,7 @@ func Defaults() Answers {
 func (a Answers) Resolve() Answers {
 	if a.TLS == "" {
 		a.TLS = TLSInternal
-		if IsPublicName(a.Domain) {
+		if IsPublicName(a.Domain) || a.ACMECA != "" {
 			a.TLS = TLSACME
 		}
 	}
@@ -605,6 +607,14 @@ func (u User) Label(name string) []string {
 		}
 	}
 	return nil
+}
+
+// isLoopback reports whether host always is the machine that asks (RFC 6761, section 6.3).
+func isLoopback(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsLoopback()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // IsPublicName reports whether a public certificate authority could certify host: a

@@ -18,7 +18,7 @@ func full() Answers {
 	return Answers{
 		Runtime: RuntimeEmbedded, Engine: EngineBundled, Registry: 2,
 		Domain: "registry.example.com", AuthDomain: "auth.example.com", Service: "Docker registry", Issuer: "it's #1: {acme} $HOME",
-		TLS: TLSOff, Email: "ops+registry@example.com", TLSCert: `C:\certs\full.pem`, TLSKey: "/tmp/a key's \"name\"",
+		TLS: TLSOff, Email: "ops+registry@example.com", ACMECA: "https://[2001:db8::1]:9000/acme/it's-$here/directory", ACMECARoot: "root #1.pem", TLSCert: `C:\certs\full.pem`, TLSKey: "/tmp/a key's \"name\"",
 		TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"}, Bind: "::1", HTTPPort: 8080, HTTPSPort: 8443, Listen: "[::1]:5001",
 		Storage: StorageS3,
 		S3:      S3{Provider: ProviderGeneric, Bucket: "my.bucket-1", Region: "eu-1", Endpoint: "http://minio:9000", CredentialsFile: "~/.aws/credentials", Redirect: RedirectOn},
@@ -307,6 +307,14 @@ func TestFieldSet(t *testing.T) {
 		{"s3-endpoint", "http://my_minio:9000", "http://my_minio:9000", ""},
 		{"s3-bucket", "A", "", "expected a bucket's name"},
 		{"s3-bucket", "10.0.0.1", "", "looks like an address"},
+		{"acme-ca", "https://ca.internal:9000/acme/acme/directory", "https://ca.internal:9000/acme/acme/directory", ""},
+		{"acme-ca", "http://ca.internal/directory", "", "is not https"},
+		{"acme-ca", "ca.internal/directory", "", "is not https"},
+		{"acme-ca", "https:///directory", "", "expected the URL of an ACME directory"},
+		{"acme-ca", "https://u:p@ca.internal/directory", "", "expected the URL of an ACME directory"},
+		{"acme-ca", "https://ca.internal:0/directory", "", "expected the URL of an ACME directory"},
+		{"acme-ca", "https://ca.internal/{env.HOME}", "", "without braces"},
+		{"acme-ca", "https://ca.internal/a\nadmin on", "", "expected the URL of an ACME directory"},
 		{"tls-cert", "a\x00b", "", "expected the path"},
 	} {
 		a := Defaults()

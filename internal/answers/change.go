@@ -67,6 +67,11 @@ func (a Answers) stale(before Answers, key string) bool {
 			(key == "azure.tenant_id" || key == "azure.client_id" || key == "azure.secret_file")
 	case key == "tls_cert" || key == "tls_key":
 		return a.Resolve().TLS != TLSFiles && before.Resolve().TLS == TLSFiles
+	case key == "acme_ca" || key == "acme_ca_root":
+		if a.Resolve().TLS != TLSACME {
+			return before.Resolve().TLS == TLSACME
+		}
+		return key == "acme_ca_root" && a.ACMECA == ""
 	}
 	return false
 }

@@ -49,6 +49,8 @@ func TestDropStale(t *testing.T) {
 	s3.S3.Bucket, s3.S3.Region, s3.S3.CredentialsFile = "images", "eu-central-1", "keys"
 	files := Defaults()
 	files.TLS, files.TLSCert, files.TLSKey = TLSFiles, "c", "k"
+	own := Defaults()
+	own.Domain, own.TLS, own.ACMECA, own.ACMECARoot = "registry.example.com", TLSACME, "https://ca.example.com/directory", "root.pem"
 	azure := Defaults()
 	azure.Storage = StorageAzure
 	azure.Azure = Azure{Account: "account", Container: "images", Credentials: AzureSharedKey, SecretFile: "s"}
@@ -64,6 +66,10 @@ func TestDropStale(t *testing.T) {
 		{"s3 to disk with a bucket", s3, func(a *Answers) { a.Storage = StorageFilesystem }, []string{"storage", "s3-bucket"}, false},
 		{"another provider needs its own place", s3, func(a *Answers) { a.S3.Provider = ProviderB2 }, []string{"s3-provider"}, false},
 		{"files to internal", files, func(a *Answers) { a.TLS = TLSInternal }, []string{"tls"}, true},
+		{"an authority of one's own to internal", own, func(a *Answers) { a.TLS = TLSInternal }, []string{"tls"}, true},
+		{"to Let's Encrypt", own, func(a *Answers) { a.ACMECA = "" }, []string{"acme-ca"}, true},
+		{"to another authority, whose root stays", own, func(a *Answers) { a.ACMECA = "https://ca2.example.com/directory" }, []string{"acme-ca"}, true},
+		{"an authority and internal", own, func(a *Answers) { a.TLS = TLSInternal }, []string{"tls", "acme-ca"}, false},
 		{"azure key to machine", azure, func(a *Answers) { a.Azure.Credentials = AzureDefault }, []string{"azure-credentials"}, true},
 		{"nothing", s3, func(*Answers) {}, nil, true},
 	} {

@@ -186,6 +186,16 @@ func checkURL(s string) error {
 	return nil
 }
 
+// checkDirectoryURL accepts the URL of an ACME directory. Braces are Caddy's, for values that it
+// puts in.
+func checkDirectoryURL(s string) error {
+	const expected = "expected the URL of an ACME directory such as https://ca.example.com/acme/acme/directory"
+	if strings.ContainsAny(s, "{}") {
+		return errors.New(expected + ", without braces")
+	}
+	return checkHTTPS(s, "a certificate authority must be known for certain", expected)
+}
+
 // checkServiceHost is checkHost with the underscores that container names may have.
 func checkServiceHost(s string) error { return checkHost(strings.ReplaceAll(s, "_", "-")) }
 

@@ -106,13 +106,18 @@ func checkLDAPFilter(s string) error {
 // checkProviderURL accepts an https URL, with a path at most: passwords and secrets go
 // there.
 func checkProviderURL(s string) error {
-	const expected = "expected a URL such as https://login.example.com/realms/acme, without query and credentials"
+	return checkHTTPS(s, "secrets go there", "expected a URL such as https://login.example.com/realms/acme, without query and credentials")
+}
+
+// checkHTTPS accepts an https URL with a host, and perhaps a port and a path, that can stand in
+// a configuration file as it is. why says what plain HTTP would give away.
+func checkHTTPS(s, why, expected string) error {
 	u, err := url.Parse(s)
 	if err != nil || text(s) != nil || u.User != nil || strings.ContainsAny(s, "?# \"\\") || strings.HasSuffix(u.Host, ":") {
 		return errors.New(expected)
 	}
 	if u.Scheme != "https" {
-		return errors.New("is not https, and secrets go there; " + expected)
+		return errors.New("is not https, and " + why + "; " + expected)
 	}
 	if _, err := netip.ParseAddr(u.Hostname()); err != nil && checkHost(u.Hostname()) != nil {
 		return errors.New(expected)

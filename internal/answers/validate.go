@@ -3,6 +3,7 @@ package answers
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -117,11 +118,17 @@ func (v *validator) tls(a Answers) {
 	}
 	acme := a.TLS == TLSACME || a.TLS == TLSACMEStaging
 	for _, d := range []struct{ flag, host string }{{"domain", a.Domain}, {"auth-domain", a.AuthDomain}, {"cache-domain", a.Cache.Domain}} {
-		if acme && d.host != "" && !v.bad[d.flag] && !IsPublicName(d.host) {
-			v.add("tls", "use --tls internal, or --tls files with a certificate of your own",
+		switch {
+		case !acme || d.host == "" || v.bad[d.flag]:
+		case a.ACMECA != "" && isLoopback(d.host):
+			v.add("acme-ca", "leave it out: --tls internal is for trying out on this machine",
+				"no certificate authority but Caddy's own reaches %s (--%s)", quote(d.host), d.flag)
+		case a.ACMECA == "" && !IsPublicName(d.host):
+			v.add("tls", "use --tls internal, --tls files with a certificate of your own, or --acme-ca with an authority of your own",
 				"no public certificate authority certifies %s (--%s); expected a public host name", quote(d.host), d.flag)
 		}
 	}
+	v.authority(a)
 	files := []struct{ flag, value string }{{"tls-cert", a.TLSCert}, {"tls-key", a.TLSKey}}
 	for _, f := range files {
 		switch {
@@ -134,6 +141,21 @@ func (v *validator) tls(a Answers) {
 	if a.TLS == TLSOff && len(a.TrustedProxies) == 0 && a.Domain != "localhost" {
 		v.add("trusted-proxy", "without it clients would be sent to http://, which they refuse",
 			"missing; --tls off expects the address of the proxy that does TLS")
+	}
+}
+
+// authority checks what belongs to an ACME authority of one's own.
+func (v *validator) authority(a Answers) {
+	if a.TLS == TLSACME {
+		if a.ACMECARoot != "" && a.ACMECA == "" {
+			v.add("acme-ca-root", "", "given without --acme-ca, whose HTTPS it is for")
+		}
+		return
+	}
+	for _, f := range []struct{ flag, value string }{{"acme-ca", a.ACMECA}, {"acme-ca-root", a.ACMECARoot}} {
+		if f.value != "" {
+			v.add(f.flag, "", "given, but --tls is %s; expected --tls acme", a.TLS)
+		}
 	}
 }
 
@@ -315,6 +337,9 @@ func (a Answers) Warnings() Problems {
 		}
 		if strings.HasPrefix(r.Bind, "127.") || r.Bind == "::1" {
 			v.add("bind", "", "the certificate authority can't reach %s", r.Bind)
+		}
+		if u, err := url.Parse(r.ACMECA); err == nil && isLoopback(u.Hostname()) {
+			v.add("acme-ca", "name the authority as other machines reach it", "Caddy runs in a container, where %s is the container itself", u.Hostname())
 		}
 	}
 	if r.Storage == StorageMinIO && r.BundlesStore() {

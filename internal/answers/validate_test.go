@@ -21,6 +21,18 @@ func TestValidate(t *testing.T) {
 		{"acme on localhost", func(a *Answers) { a.TLS = TLSACME }, []string{"tls: no public certificate authority"}},
 		{"acme on an address", func(a *Answers) { a.Domain, a.TLS = "192.0.2.1", TLSACMEStaging }, []string{"tls: \"192.0.2.1\""}},
 		{"acme with a private token domain", func(a *Answers) { public(a); a.AuthDomain = "auth.lan" }, []string{"tls: --auth-domain"}},
+		{"private names under an authority of one's own", func(a *Answers) {
+			a.Domain, a.ACMECA, a.ACMECARoot, a.Cache.Domain = "registry.internal", "https://ca.internal/directory", "root.pem", "hub.lan"
+		}, nil},
+		{"an address under an authority of one's own", func(a *Answers) { a.Domain, a.ACMECA = "192.0.2.1", "https://ca.internal/directory" }, nil},
+		{"localhost under an authority of one's own", func(a *Answers) { a.ACMECA = "https://ca.internal/directory" }, []string{"acme-ca: \"localhost\""}},
+		{"an authority under other TLS", func(a *Answers) {
+			public(a)
+			a.TLS, a.ACMECA, a.ACMECARoot = TLSInternal, "https://ca.internal/directory", "root.pem"
+		}, []string{"acme-ca: --tls is internal; expected --tls acme", "acme-ca-root: --tls is internal"}},
+		{"two authorities", func(a *Answers) { public(a); a.TLS, a.ACMECA = TLSACMEStaging, "https://ca.internal/directory" },
+			[]string{"acme-ca: --tls is acme-staging"}},
+		{"a root of nobody", func(a *Answers) { public(a); a.ACMECARoot = "root.pem" }, []string{"acme-ca-root: without --acme-ca"}},
 		{"bad domain is said once", func(a *Answers) { a.Domain, a.TLS = "x y", TLSACME }, []string{"domain: expected a host name"}},
 		{"files without files", func(a *Answers) { a.TLS = TLSFiles }, []string{"tls-cert: missing", "tls-key: missing"}},
 		{"files without --tls files", func(a *Answers) { a.TLSCert = "x" }, []string{"tls-cert: --tls is internal"}},
@@ -142,6 +154,7 @@ func TestWarnings(t *testing.T) {
 		{"staging", func(a *Answers) { a.Domain, a.TLS = "r.example.com", TLSACMEStaging }, []string{"tls"}},
 		{"acme on other ports", func(a *Answers) { a.Domain, a.HTTPPort, a.HTTPSPort = "r.example.com", 8080, 8443 }, []string{"tls"}},
 		{"acme on loopback", func(a *Answers) { a.Domain, a.Bind = "r.example.com", "127.0.0.1" }, []string{"bind"}},
+		{"an authority in the container", func(a *Answers) { a.Domain, a.ACMECA = "r.lan", "https://127.0.0.1:9000/directory" }, []string{"acme-ca"}},
 		{"minio", func(a *Answers) { a.Storage, a.Images.Storage = StorageMinIO, "x:1" }, []string{"storage"}},
 		{"short tokens", func(a *Answers) { a.Expiration = 300 }, []string{"expiration"}},
 		{"plain ldap", func(a *Answers) {

@@ -168,6 +168,7 @@ func (a *app) givenMaterial(r answers.Answers, m *scaffold.Material) error {
 	for login, path := range loginSecretFiles(r) {
 		m.LoginSecrets[login] = secret.New(strings.TrimSpace(read(loginSecretFlag(login), path).Reveal()))
 	}
+	m.ACMERoot = []byte(read("acme-ca-root", r.ACMECARoot).Reveal())
 	m.LDAPCA = []byte(read("ldap-ca-file", r.LDAP.CAFile).Reveal())
 	m.CachePassword = secret.New(strings.TrimSpace(read("cache-password-file", r.Cache.PasswordFile).Reveal()))
 	if r.TLS == answers.TLSFiles {

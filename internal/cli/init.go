@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -174,9 +175,22 @@ func (a *app) nextAfterInit(dir string, r answers.Answers) {
 		a.note("  docker compose cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt")
 		a.note("  sudo install -D -m 0644 ca.crt /etc/docker/certs.d/%s/ca.crt", r.Host())
 	}
+	a.trustAuthority(r, dir)
 	a.nextLogins(r)
 	a.note("Rules to try before anybody logs in:")
 	a.note("  regctl-setup -C %s acl test %s library/nginx push", dir, r.Accounts()[0].Name)
+}
+
+// trustAuthority says how clients come to trust an ACME authority of one's own.
+func (a *app) trustAuthority(r answers.Answers, dir string) {
+	if r.ACMECA == "" {
+		return
+	}
+	a.note("Clients must trust the authority at %s first. With its root as ca.crt:", r.ACMECA)
+	a.note("  sudo install -D -m 0644 ca.crt /etc/docker/certs.d/%s/ca.crt", r.Host())
+	if r.ACMECARoot != "" {
+		a.note("step-ca's root is %s itself.", path.Join(dir, scaffold.PathACMERoot))
+	}
 }
 
 func absPath(p string) string {

@@ -58,7 +58,8 @@ func (k *kept) common() scaffold.Material {
 		AuthKeyPEM: k.text(scaffold.PathKey), CertPEM: k.disk.Files[scaffold.PathCert].Data,
 		Bundle: k.disk.Files[scaffold.PathBundle].Data, JWKS: k.disk.Files[scaffold.PathJWKS].Data,
 		HTTPSecret: k.secrets.HTTP, EventsSecret: k.eventsSecret(),
-		LDAPCA: k.disk.Files[scaffold.PathLDAPCA].Data, CachePassword: k.cache.Proxy,
+		ACMERoot: k.disk.Files[scaffold.PathACMERoot].Data,
+		LDAPCA:   k.disk.Files[scaffold.PathLDAPCA].Data, CachePassword: k.cache.Proxy,
 		LoginSecrets: map[string]secret.Text{},
 	}
 	for login := range loginSecretFiles(k.base) {
@@ -181,6 +182,9 @@ func (a *app) rerunMaterial(k *kept, ans answers.Answers, said func(string) bool
 			m.TLSCertPEM = []byte(read("tls-cert", r.TLSCert).Reveal())
 			m.TLSKeyPEM = read("tls-key", r.TLSKey)
 		}
+	}
+	if renew("acme-ca-root", r.ACMECARoot, was.ACMECARoot, k.has(scaffold.PathACMERoot)) {
+		m.ACMERoot = []byte(read("acme-ca-root", r.ACMECARoot).Reveal())
 	}
 	former := loginSecretFiles(was)
 	for login, path := range loginSecretFiles(r) {

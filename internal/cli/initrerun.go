@@ -610,7 +610,7 @@ func (r *rerun) next() []string {
 	if has(scaffold.PathCache) && was.HasCache() {
 		restart = append(restart, "cache")
 	}
-	if has(scaffold.PathCaddyfile, scaffold.PathTLSCert, scaffold.PathTLSKey) {
+	if has(scaffold.PathCaddyfile, scaffold.PathACMERoot, scaffold.PathTLSCert, scaffold.PathTLSKey) {
 		restart = append(restart, "caddy")
 	}
 	if len(restart) > 0 {

@@ -189,6 +189,7 @@ func (a *app) nextAfterUp(d *deployment.Deployment, r answers.Answers) {
 		a.note("  docker compose --project-directory %s cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt", dir)
 		a.note("  sudo install -D -m 0644 ca.crt /etc/docker/certs.d/%s/ca.crt", r.Host())
 	}
+	a.trustAuthority(r, dir)
 	a.note("Next:")
 	a.note("  docker login %s -u %s", r.Host(), r.Accounts()[0].Name)
 	a.note("  regctl-setup -C %s status", dir)

@@ -143,7 +143,7 @@ func nameNote(found hostcheck.Resolution, r answers.Answers) string {
 	at := strings.Join(list, ", ")
 	needs := ""
 	if r.TLS == answers.TLSACME || r.TLS == answers.TLSACMEStaging {
-		needs = " Let's Encrypt gives no certificate before it does."
+		needs = " The certificate authority gives no certificate before it does."
 	}
 	switch {
 	case found.NoSuch:

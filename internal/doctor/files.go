@@ -219,6 +219,9 @@ func missingFiles(p *pass) {
 	if p.caddy != nil && p.caddyfile == "" && p.generated {
 		miss(scaffold.PathCaddyfile, "caddy", again)
 	}
+	if a := p.Answers; a != nil && a.ACMECARoot != "" && p.generated && !isFile(p.Path(scaffold.PathACMERoot)) {
+		miss(scaffold.PathACMERoot, "caddy", again)
+	}
 	if p.Auth != nil {
 		cert, key := p.Auth.SigningPair()
 		for _, file := range []string{key, cert} {

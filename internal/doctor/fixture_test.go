@@ -116,6 +116,9 @@ func material(t testing.TB, a answers.Answers) scaffold.Material {
 	if a.LDAP.CAFile != "" {
 		m.LDAPCA = read(t, filepath.Join(goldenDir, "keys/tls.pem"))
 	}
+	if a.ACMECARoot != "" {
+		m.ACMERoot = read(t, filepath.Join(goldenDir, "keys/tls.pem"))
+	}
 	if a.Cache.PasswordFile != "" {
 		m.CachePassword = secret.New("test password of the cache")
 	}

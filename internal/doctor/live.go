@@ -331,6 +331,13 @@ func (p *prober) giveAuthority(leaf *x509.Certificate) string {
 			leaf.Issuer, p.shown(scaffold.PathTLSCert), p.restart("caddy"), install("ca.crt"))
 	case mode == answers.TLSACMEStaging:
 		return fmt.Sprintf("the staging authority's certificates are for trials: %s   asks the real one, then: %s", p.cmd("init --tls acme"), p.cmd("up"))
+	case mode == answers.TLSACME && p.Answers.ACMECA != "":
+		root := "ca.crt"
+		if p.Answers.ACMECARoot != "" {
+			root = p.shown(scaffold.PathACMERoot)
+		}
+		return fmt.Sprintf("with the root of the authority at %s, which may be the one that its own HTTPS is trusted by: %s; where Caddy got no certificate from it: %s   shows why",
+			p.Answers.ACMECA, install(root), p.logsCommand("caddy"))
 	case mode == "" || mode == answers.TLSInternal:
 		return fmt.Sprintf("with Caddy's own CA: %s && %s", p.dockerCompose("cp caddy:/data/caddy/pki/authorities/local/root.crt ca.crt"), install("ca.crt"))
 	}
@@ -342,7 +349,7 @@ func (p *prober) renew() string {
 	if p.Answers != nil && p.Answers.TLS == answers.TLSFiles {
 		return fmt.Sprintf("put the new certificate and its key into %s, then: %s", p.shown("secrets/tls"), p.restart("caddy"))
 	}
-	return fmt.Sprintf("%s   shows why it was not renewed; Let's Encrypt must reach port 80 from outside", p.logsCommand("caddy"))
+	return fmt.Sprintf("%s   shows why it was not renewed; the certificate authority must reach port 80 or 443", p.logsCommand("caddy"))
 }
 
 func (p *prober) handshake(ctx context.Context, insecure bool) (*x509.Certificate, error) {

@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "rewrite the golden trees")
 // tree names it and does not show it.
 func material(path string) bool {
 	return strings.HasPrefix(path, "conf/keys/") || strings.HasPrefix(path, "conf/trust/") ||
-		strings.HasPrefix(path, "secrets/tls/") || path == PathGCSKey || path == PathEngine || path == PathCACerts
+		strings.HasPrefix(path, "secrets/tls/") || path == PathGCSKey || path == PathACMERoot || path == PathEngine || path == PathCACerts
 }
 
 // tree is the golden form of planned files: every path with its mode, then the texts.

@@ -76,6 +76,9 @@ func testMaterial(t testing.TB, a answers.Answers) Material {
 	if a.LDAP.CAFile != "" {
 		m.LDAPCA = readTestdata(t, "keys/tls.pem")
 	}
+	if a.ACMECARoot != "" {
+		m.ACMERoot = readTestdata(t, "keys/tls.pem")
+	}
 	if a.Cache.PasswordFile != "" {
 		m.CachePassword = secret.New(testCachePassword)
 	}
@@ -165,6 +168,10 @@ func profiles() []profile {
 		{"staging-registry2", func(a *answers.Answers) {
 			public(a)
 			a.TLS, a.Registry, a.Delete = answers.TLSACMEStaging, 2, false
+		}},
+		{"acme-own-authority", func(a *answers.Answers) {
+			a.Domain, a.Email, a.Cache.Domain = "registry.corp.internal", "ops@corp.internal", "hub.corp.internal"
+			a.ACMECA, a.ACMECARoot = "https://ca.corp.internal:9000/acme/acme/directory", "root_ca.crt"
 		}},
 		{"bundled-ecdsa", func(a *answers.Answers) {
 			public(a)

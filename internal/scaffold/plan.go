@@ -128,6 +128,9 @@ func (p *planner) secrets(m Material) {
 	if p.view.LDAPCA {
 		p.add(PathLDAPCA, modePublic, m.LDAPCA)
 	}
+	if p.view.ACMERoot {
+		p.add(PathACMERoot, modePublic, m.ACMERoot)
+	}
 	if a.TLS == answers.TLSFiles {
 		p.add(PathTLSCert, modePublic, m.TLSCertPEM)
 		p.add(PathTLSKey, modeSecret, []byte(m.TLSKeyPEM.Reveal()))
@@ -164,6 +167,7 @@ type view struct {
 	SitePort        string   // and what they end with: "" or ":PORT"
 	SNI             string   // "" = clients name a host
 	ACME            bool
+	ACMERoot        bool // the authority's HTTPS is trusted by a certificate of its own
 	HSTS            bool
 	CaddyKeepsState bool // whether /data holds something that must survive
 	CustomHTTPPort  bool
@@ -213,9 +217,10 @@ func bareView(a answers.Answers, m Material) *view {
 		HTTPSecret:     m.HTTPSecret, AzureSecret: m.AzureSecret,
 		EventsBearer: secret.New("Bearer " + m.eventsSecret().Reveal()),
 	}
+	v.ACMERoot = a.ACMECARoot != ""
 	// Browsers remember the header: it would lock localhost and the clients of a private
 	// CA out of plain HTTP, and of a new CA, for a year.
-	v.HSTS = a.TLS == answers.TLSACME || a.TLS == answers.TLSFiles
+	v.HSTS = a.TLS == answers.TLSACME && a.ACMECA == "" || a.TLS == answers.TLSFiles
 	v.CaddyKeepsState = v.ACME || a.TLS == answers.TLSInternal
 	switch {
 	case v.BundledAuth:
@@ -365,6 +370,11 @@ func (v *view) check(m Material) error {
 	errs = append(errs, v.checkLogins(m)...)
 	if a.TLS == answers.TLSFiles {
 		errs = append(errs, checkTLSPair(a, m)...)
+	}
+	if v.ACMERoot {
+		if _, err := certificates(m.ACMERoot); err != nil {
+			add("--acme-ca-root: %w", err)
+		}
 	}
 	if a.BuildsImage() && len(m.EngineBinary) == 0 && a.Runtime == answers.RuntimeCompose {
 		what := "engine bundled"

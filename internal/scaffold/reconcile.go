@@ -404,8 +404,8 @@ func (r *rerunner) warnings() {
 			r.note("the compose project stays %q, so that its containers, and its volumes with Caddy's certificates, stay in use; another deployment on this machine must not get that name", r.in.Material.Project)
 		}
 	}
-	if was.TLS != will.TLS && (was.TLS == answers.TLSInternal || will.TLS == answers.TLSInternal) {
-		r.note("certificates come from another authority (TLS %s, before %s): clients that were told to trust one must be told again", will.TLS, was.TLS)
+	if from, to := authority(was), authority(will); from != to && (privateAuthority(was) || privateAuthority(will)) {
+		r.note("certificates come from another authority (TLS %s, before %s): clients that were told to trust one must be told again", to, from)
 	}
 	if was.Registry != will.Registry && r.in.New.Images.Registry != "" {
 		r.note("registry %d was answered, and yet the image stays %s, which was answered too; --registry-image names another", will.Registry, r.in.New.Images.Registry)
@@ -418,6 +418,19 @@ func (r *rerunner) warnings() {
 			r.note("team %s: users with the labels team=%s and role=developer push to %s%s/", team, team, answers.TeamPrefix, team)
 		}
 	}
+}
+
+// authority says where certificates come from.
+func authority(a answers.Answers) string {
+	if a.ACMECA != "" {
+		return a.TLS + " at " + a.ACMECA
+	}
+	return a.TLS
+}
+
+// privateAuthority reports whether clients may have to be told of where certificates come from.
+func privateAuthority(a answers.Answers) bool {
+	return a.TLS == answers.TLSInternal || a.ACMECA != ""
 }
 
 // storePlace says where images lie.

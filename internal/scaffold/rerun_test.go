@@ -138,6 +138,9 @@ func rerunProfiles() []struct {
 			func(a *answers.Answers) {
 				a.TLS, a.TLSCert, a.TLSKey = answers.TLSFiles, "/etc/ssl/full.pem", "/etc/ssl/key.pem"
 			}},
+		{"acme-to-own-authority", public, func(a *answers.Answers) {
+			a.ACMECA, a.ACMECARoot = "https://ca.example.com/acme/acme/directory", "root_ca.crt"
+		}},
 		{"expiration-issuer-service", public, func(a *answers.Answers) { a.Expiration, a.Issuer, a.Service = 1800, "Acme's", "Registry" }},
 		{"cache-added", public, func(a *answers.Answers) { a.Cache.Domain = "hub.example.com" }},
 		{"ports", public, func(a *answers.Answers) { a.HTTPPort, a.HTTPSPort = 8080, 8443 }},

@@ -66,6 +66,7 @@ const (
 	PathEngine       = "engine/regctl-setup"
 	PathCACerts      = "engine/ca-certificates.crt"
 	PathCache        = "conf/cache/config.yml"
+	PathACMERoot     = "conf/caddy/acme_ca_root.pem" // the Caddyfile names it by where it is in the container
 	PathLDAPCA       = "conf/auth/ldap_ca.pem"
 )
 
@@ -118,6 +119,7 @@ type Material struct {
 	AzureSecret   secret.Text // account key or client secret
 	GCSKey        secret.Text // service account key (JSON)
 	TLSCertPEM    []byte      // for tls files
+	ACMERoot      []byte      // for an ACME authority whose own HTTPS is not of a public one
 	LDAPCA        []byte      // for an LDAP login with a certificate authority of its own
 	CachePassword secret.Text // of the cache's account at its upstream
 

@@ -588,6 +588,7 @@ func TestPlanRefuses(t *testing.T) {
 		{"a GCS key that is none", "gcs-key", func(m *Material) { m.GCSKey = secret.New(`{"type":"hunter2"}`) }, []string{"service account"}},
 		{"no Azure secret", "azure-key", func(m *Material) { m.AzureSecret = secret.Text{} }, []string{"Azure secret"}},
 		{"an Azure secret of two lines", "azure-key", func(m *Material) { m.AzureSecret = secret.New("hunter2\nx: y") }, []string{PathRegistry}},
+		{"no authority's root", "acme-own-authority", func(m *Material) { m.ACMERoot = m.Bundle[:10] }, []string{"--acme-ca-root: holds no certificate"}},
 		{"TLS key of another", "tls-files", func(m *Material) { m.TLSKeyPEM = m.AuthKeyPEM }, []string{"--tls-cert and --tls-key"}},
 		{"TLS certificate of another", "tls-files", func(m *Material) {
 			m.TLSCertPEM, m.TLSKeyPEM = m.CertPEM, m.AuthKeyPEM

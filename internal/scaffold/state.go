@@ -94,7 +94,7 @@ func kindOf(path string) fileKind {
 		return kindProgram
 	case PathACLTests:
 		return kindCases
-	case PathLDAPCA:
+	case PathLDAPCA, PathACMERoot:
 		return kindSecret
 	case PathKey, PathCert, PathCAKey, PathCACert, PathBundle, PathJWKS, PathCACerts:
 		return kindKept
@@ -126,7 +126,7 @@ func Known() []string {
 	paths := []string{
 		PathEnv, PathGitignore, PathACLTests, PathAuth, PathCaddyfile, PathKey, PathCert, PathRegistry, PathBundle, PathJWKS,
 		PathCompose, PathDockerfile, PathCACerts, PathEngine, PathAnswers, PathGCSKey, PathMinIOSecret, PathMinIOUser, PathS3Keys,
-		PathTLSCert, PathTLSKey, PathVersityGW, PathRecord, PathCache, PathLDAPCA, PathCAKey, PathCACert, PathEventsSecret, PathAuditSecret,
+		PathTLSCert, PathTLSKey, PathVersityGW, PathRecord, PathCache, PathLDAPCA, PathACMERoot, PathCAKey, PathCACert, PathEventsSecret, PathAuditSecret,
 	}
 	for _, login := range logins() {
 		paths = append(paths, PathLoginSecret(login))

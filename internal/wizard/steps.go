@@ -104,7 +104,7 @@ func table() []words {
 			title:   "Where does the HTTPS certificate come from?",
 			explain: "Docker talks to a registry over HTTPS only; localhost is the exception."},
 		{flag: "email", section: SectionTLS, label: "E-mail", essential: true, when: acme,
-			title:   "Which e-mail address may Let's Encrypt write to?",
+			title:   "Which e-mail address may the certificate authority write to?",
 			explain: "For trouble with the certificate. Empty: none, certificates are renewed all the same.",
 			example: "ops@example.com"},
 		{flag: "tls-cert", section: SectionTLS, label: "Certificate", essential: true, when: compose,
@@ -234,11 +234,19 @@ func table() []words {
 			example: "alice:team=backend bob"},
 
 		{flag: "http-port", section: SectionAddresses, label: "HTTP port", when: compose,
-			title: "Which port for plain HTTP?", explain: "It sends browsers to HTTPS, and Let's Encrypt checks there that the domain is yours."},
+			title: "Which port for plain HTTP?", explain: "It sends browsers to HTTPS, and the certificate authority checks there that the domain is yours."},
 		{flag: "https-port", section: SectionAddresses, label: "HTTPS port", when: compose,
 			title: "Which port for HTTPS?", explain: "Another one than 443 becomes part of every image's name."},
 		{flag: "bind", section: SectionAddresses, label: "On address", when: compose, example: "=all addresses",
 			title: "On which address of this machine?", explain: "Empty: on all of them."},
+		{flag: "acme-ca", section: SectionAddresses, label: "ACME authority", when: compose,
+			title:   "Do you run a certificate authority with ACME? Where is its directory?",
+			explain: "As step-ca has it: it may certify names that only your network knows. Empty: Let's Encrypt, for a public name.",
+			example: "https://ca.example.com/acme/acme/directory"},
+		{flag: "acme-ca-root", section: SectionAddresses, label: "Its root", when: compose,
+			title:   "Which file holds the certificate that its own HTTPS is trusted by?",
+			explain: "PEM; it is copied into the deployment. Empty: it has a certificate of a public authority.",
+			example: "=public authorities"},
 		{flag: "trusted-proxy", section: SectionAddresses, label: "Proxies",
 			when:  func(s *Session) bool { return compose(s) && !tlsOff(s) },
 			title: "Is there a proxy in front? At which address?", explain: "An address or a network; only it may say who the client is. Empty: none.", example: "=none"},
@@ -494,6 +502,9 @@ func tlsStep(st *step, f answers.Field) {
 		if s.a.Domain == "localhost" {
 			own[2].Label = "none: plain HTTP, which Docker accepts for localhost"
 		}
+		if s.a.ACMECA != "" {
+			return append([]Option{{answers.TLSACME, "the authority at " + s.a.ACMECA}}, own...)
+		}
 		if !answers.IsPublicName(s.a.Domain) {
 			return own
 		}
@@ -685,10 +696,14 @@ func (s *Session) others(a answers.Answers) string {
 func certificate(r answers.Answers) string {
 	switch r.TLS {
 	case answers.TLSACME:
-		if r.Email != "" {
-			return "Let's Encrypt, which writes to " + r.Email
+		who := "Let's Encrypt"
+		if r.ACMECA != "" {
+			who = "the authority at " + r.ACMECA
 		}
-		return "Let's Encrypt"
+		if r.Email != "" {
+			return who + ", which writes to " + r.Email
+		}
+		return who
 	case answers.TLSACMEStaging:
 		return "Let's Encrypt's test service (trusted by nobody)"
 	case answers.TLSFiles:

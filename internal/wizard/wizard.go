@@ -435,10 +435,11 @@ type paths struct {
 	r           answers.Answers // resolved
 	logins      []string
 	cacheDomain string
+	derivedTLS  bool // where certificates come from follows from other answers
 }
 
 func (s *Session) paths(a answers.Answers) paths {
-	p := paths{r: a.Resolve()}
+	p := paths{r: a.Resolve(), derivedTLS: a.TLS == ""}
 	for _, f := range s.fields {
 		switch f.Flag {
 		case "login":
@@ -457,6 +458,10 @@ func (p paths) meaningful(f answers.Field) bool {
 	switch f.Flag {
 	case "tls-cert", "tls-key":
 		return r.TLS == answers.TLSFiles
+	case "acme-ca":
+		return (r.TLS == answers.TLSACME || p.derivedTLS) && r.Domain != "localhost"
+	case "acme-ca-root":
+		return r.ACMECA != ""
 	case "s3-provider":
 		return r.Storage == answers.StorageS3
 	case "s3-endpoint":

@@ -59,6 +59,8 @@ func TestQuestions(t *testing.T) {
 		{"enter, enter, enter", start(nil), nil, join([]string{"domain", "tls", "storage"}, software, access)},
 		{"a public name is asked for an e-mail address", start(nil), map[string]string{"domain": "r.example.com"},
 			join([]string{"domain", "tls", "email", "storage"}, software, access)},
+		{"an authority of one's own", start(func(a *answers.Answers) { a.ACMECA = "https://ca.lan/directory" }, "acme-ca"), map[string]string{"domain": "r.lan"},
+			join([]string{"domain", "tls", "email", "storage"}, software, access)},
 		{"own certificate", start(nil), map[string]string{"tls": "files", "tls-cert": "/c", "tls-key": "/k"},
 			join([]string{"domain", "tls", "tls-cert", "tls-key", "storage"}, software, access)},
 		{"behind a proxy", start(nil), map[string]string{"domain": "r.example.com", "tls": "off", "trusted-proxy:off": "10.0.0.0/8"},
@@ -126,6 +128,7 @@ func TestEveryFieldCanBeAnswered(t *testing.T) {
 		func(a *answers.Answers) { a.Runtime = answers.RuntimeEmbedded },
 		func(a *answers.Answers) { a.Domain, a.TLS = "r.example.com", answers.TLSFiles },
 		func(a *answers.Answers) { a.Domain = "r.example.com" },
+		func(a *answers.Answers) { a.Domain, a.ACMECA = "r.lan", "https://ca.lan/directory" },
 		func(a *answers.Answers) { a.Storage, a.S3.Provider = answers.StorageS3, answers.ProviderGeneric },
 		func(a *answers.Answers) { a.Storage = answers.StorageMinIO },
 		func(a *answers.Answers) {
