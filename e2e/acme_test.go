@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,64 +21,153 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
-// acmeDomain is a name that Caddy asks a certificate authority about: a public one.
-const acmeDomain = "registry.example.com"
-
-// TestAutomaticHTTPS: the Caddyfile that init writes gets a certificate from an ACME server by
-// itself, and another one once that has run out. Pebble, Let's Encrypt's own test server, takes
-// the place of their staging service, whose URL is all that changes but for hosts and ports.
+// TestAutomaticHTTPS: the Caddyfile that init writes gets a certificate from an ACME authority by
+// itself, and another one once that has run out: for a public name, and for one that Caddy would
+// certify by an authority of its own. Pebble, Let's Encrypt's own test server, is the authority.
 func TestAutomaticHTTPS(t *testing.T) {
 	t.Parallel()
-	caddyBin, pebbleBin := part(t, "caddy"), part(t, "pebble")
-	s := initDeployment(t, "--domain", acmeDomain, "--tls", "acme-staging", "--email", "ops@example.com")
-	at := newAddresses(t)
-	acme := startPebble(t, pebbleBin, at, 20*time.Second)
-	rehostFile(t, filepath.Join(s.dir, "conf", "caddy", "Caddyfile"), []substitution{
-		{"https://acme-staging-v02.api.letsencrypt.org/directory", acme.directory, 1},
-		{"\tadmin off\n", fmt.Sprintf("\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n\thttps_port %d\n", at.http, at.https), 1},
-		{"reverse_proxy auth:5001", "reverse_proxy " + at.auth, 1},
-		{"reverse_proxy registry:5000", "reverse_proxy " + at.registry, 1},
-		{"http://127.0.0.1:2020", "http://" + at.health, 1},
-	})
-	home := t.TempDir()
-	startCaddy := func() *process {
-		return start(t, "caddy", environ(home, "REGISTRY_DOMAIN="+acmeDomain, "SSL_CERT_FILE="+acme.root),
-			caddyBin, "run", "--config", filepath.Join(s.dir, "conf", "caddy", "Caddyfile"), "--adapter", "caddyfile")
-	}
-	// served waits until Caddy shows a certificate that satisfies a client right now.
-	served := func(caddy *process, roots *x509.CertPool) *x509.Certificate {
-		var leaf *x509.Certificate
-		caddy.until(t, "certificate", func() error {
-			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", at.https),
-				&tls.Config{ServerName: acmeDomain, RootCAs: roots, MinVersion: tls.VersionTLS12})
-			if err != nil {
-				return err
+	for _, domain := range []string{"registry.example.com", "registry.corp.internal"} {
+		t.Run(domain, func(t *testing.T) {
+			t.Parallel()
+			caddyBin := part(t, "caddy")
+			at := newAddresses(t)
+			authority := startPebble(t, part(t, "pebble"), at, 20*time.Second)
+			s := authority.initDeployment(t, domain, at)
+			home := t.TempDir()
+			front := s.startCaddy(t, caddyBin, domain, home)
+			roots := authority.roots(t)
+			first := shown(t, front, domain, at, roots)
+			if status := front.terminate(t); status != 0 {
+				t.Errorf("caddy ended with %d", status)
 			}
-			leaf = conn.ConnectionState().PeerCertificates[0]
-			return conn.Close()
+			authority.until(t, "end of the first certificate", func() error {
+				if left := time.Until(first.NotAfter); left > 0 {
+					return fmt.Errorf("it is valid for %s more", left)
+				}
+				return nil
+			})
+			second := shown(t, s.startCaddy(t, caddyBin, domain, home), domain, at, roots)
+			if first.SerialNumber.Cmp(second.SerialNumber) == 0 || !second.NotAfter.After(first.NotAfter) {
+				t.Errorf("after the end of certificate %s (%s) Caddy shows %s (%s), want a new one",
+					first.SerialNumber, first.NotAfter, second.SerialNumber, second.NotAfter)
+			}
 		})
-		return leaf
+	}
+}
+
+// TestRenewalWhileRunning: Caddy takes a new certificate before the old one ends, without a
+// restart, while clients pull. All that is changed of what init writes, but for hosts and ports, is
+// how often Caddy looks at its certificates: every ten minutes would be long for a test.
+func TestRenewalWhileRunning(t *testing.T) {
+	t.Parallel()
+	const domain = "registry.corp.internal"
+	caddyBin, registryBin := part(t, "caddy"), part(t, "registry")
+	at := newAddresses(t)
+	authority := startPebble(t, part(t, "pebble"), at, 30*time.Second)
+	s := authority.initDeployment(t, domain, at)
+	rehostFile(t, filepath.Join(s.dir, "conf", "caddy", "Caddyfile"), []substitution{{"\tadmin off\n", "\tadmin off\n\trenew_interval 1s\n", 1}})
+	home := t.TempDir()
+	s.startAuth(t, asServe, at, home)
+	s.startRegistry(t, registryBin, at, home)
+	front := s.startCaddy(t, caddyBin, domain, home)
+	roots := authority.roots(t)
+	first := shown(t, front, domain, at, roots)
+
+	img, err := random.Image(1<<16, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference(fmt.Sprintf("%s:%d/dev-backend/app:1", domain, at.https))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A connection for every request, so that each shakes hands anew.
+	through := &http.Transport{
+		DisableKeepAlives: true, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", at.https))
+		},
+	}
+	options := func(a account) []remote.Option {
+		return []remote.Option{
+			remote.WithContext(t.Context()), remote.WithTransport(through), remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
+			remote.WithAuth(&authn.Basic{Username: a.Name, Password: a.Password}),
+		}
+	}
+	if err := remote.Write(ref, img, options(s.developer)...); err != nil {
+		t.Fatalf("push: %v", err)
+	}
+	pull := func() error {
+		got, err := remote.Image(ref, options(s.viewer)...)
+		if err != nil {
+			return err
+		}
+		return validate.Image(got)
 	}
 
-	roots := acme.roots(t)
-	caddy := startCaddy()
-	first := served(caddy, roots)
-	if status := caddy.terminate(t); status != 0 {
-		t.Errorf("caddy ended with %d", status)
-	}
-	acme.until(t, "end of the first certificate", func() error {
-		if left := time.Until(first.NotAfter); left > 0 {
-			return fmt.Errorf("it is valid for %s more", left)
+	serials, pulls, renewals := map[string]bool{first.SerialNumber.String(): true}, 0, 0
+	front.until(t, "second renewal", func() error {
+		if err := pull(); err != nil {
+			t.Errorf("pull %d, after %d renewals: %v", pulls+1, renewals, err)
+		}
+		pulls++
+		leaf, err := shake(domain, at, roots)
+		if err != nil {
+			t.Errorf("handshake %d, after %d renewals: %v", pulls, renewals, err)
+		} else if serial := leaf.SerialNumber.String(); !serials[serial] {
+			serials[serial] = true
+			renewals++
+		}
+		if renewals < 2 {
+			return fmt.Errorf("%d renewals during %d pulls", renewals, pulls)
 		}
 		return nil
 	})
-	second := served(startCaddy(), roots)
-	if first.SerialNumber.Cmp(second.SerialNumber) == 0 || !second.NotAfter.After(first.NotAfter) {
-		t.Errorf("after the end of certificate %s (%s) Caddy shows %s (%s), want a new one",
-			first.SerialNumber, first.NotAfter, second.SerialNumber, second.NotAfter)
+	t.Logf("%d pulls, %d renewals", pulls, renewals)
+}
+
+// initDeployment writes a deployment whose certificates come from the authority, and makes its
+// parts run on loopback.
+func (p *pebble) initDeployment(t *testing.T, domain string, at addresses) *site {
+	t.Helper()
+	s := initDeployment(t, "--domain", domain, "--email", "ops@example.com", "--acme-ca", p.directory, "--acme-ca-root", p.root)
+	rehost(t, s.dir, domain, at)
+	return s
+}
+
+// startCaddy starts the proxy of a rehosted site. It does not wait for a certificate.
+func (s *site) startCaddy(t *testing.T, bin, domain, home string) *process {
+	t.Helper()
+	return start(t, "caddy", environ(home, "REGISTRY_DOMAIN="+domain),
+		bin, "run", "--config", filepath.Join(s.dir, "conf", "caddy", "Caddyfile"), "--adapter", "caddyfile")
+}
+
+// shown waits until Caddy shows a certificate that satisfies a client right now.
+func shown(t *testing.T, caddy *process, domain string, at addresses, roots *x509.CertPool) *x509.Certificate {
+	t.Helper()
+	var leaf *x509.Certificate
+	caddy.until(t, "certificate", func() (err error) {
+		leaf, err = shake(domain, at, roots)
+		return err
+	})
+	return leaf
+}
+
+// shake returns the certificate that a client is shown, once it is content with it.
+func shake(domain string, at addresses, roots *x509.CertPool) (*x509.Certificate, error) {
+	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", at.https), &tls.Config{ServerName: domain, RootCAs: roots, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		return nil, err
 	}
+	return conn.ConnectionState().PeerCertificates[0], conn.Close()
 }
 
 // pebble is a running ACME server.

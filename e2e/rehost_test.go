@@ -37,7 +37,7 @@ type substitution struct {
 // rehost turns a folder that init wrote for containers into one whose parts run as
 // processes on loopback. It rewrites hosts, ports and root paths, and nothing else: what
 // the stories then prove, they prove about the files that init wrote.
-func rehost(t *testing.T, dir string, at addresses) {
+func rehost(t *testing.T, dir, domain string, at addresses) {
 	t.Helper()
 	inAuth, beside := 0, 0 // who takes the registry's reports: the bundled engine, or a service beside docker_auth
 	if _, err := os.Stat(filepath.Join(dir, "conf", "auth", "events-secret")); err == nil {
@@ -57,20 +57,31 @@ func rehost(t *testing.T, dir string, at addresses) {
 			{"addr: 127.0.0.1:5001", "addr: " + at.debug, 1},
 			{"http://auth:5002/events", "http://" + at.events + "/events", inAuth},
 			{"http://audit:5002/events", "http://" + at.events + "/events", beside},
-			{"https://localhost/auth", fmt.Sprintf("https://localhost:%d/auth", at.https), 1},
+			{"https://" + domain + "/auth", fmt.Sprintf("https://%s:%d/auth", domain, at.https), 1},
 			{"/etc/regctl-setup/trust/", filepath.Join(dir, "conf", "trust") + "/", 2},
 		},
-		"conf/caddy/Caddyfile": {
-			{"\tadmin off\n", fmt.Sprintf("\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n\thttps_port %d\n", at.http, at.https), 1},
-			{"reverse_proxy auth:5001", "reverse_proxy " + at.auth, 1},
-			{"reverse_proxy registry:5000", "reverse_proxy " + at.registry, 1},
-			{"http://127.0.0.1:2020", "http://" + at.health, 1},
-		},
+		"conf/caddy/Caddyfile": caddySubstitutions(dir, at),
 	} {
 		rehostFile(t, filepath.Join(dir, filepath.FromSlash(file)), subs)
 	}
 	if t.Failed() {
 		t.FailNow()
+	}
+}
+
+// caddySubstitutions are what [rehost] does to the Caddyfile.
+func caddySubstitutions(dir string, at addresses) []substitution {
+	ownRoot := filepath.Join(dir, "conf", "caddy", "acme_ca_root.pem")
+	roots := 0
+	if fileExists(ownRoot) {
+		roots = 1
+	}
+	return []substitution{
+		{"\tadmin off\n", fmt.Sprintf("\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n\thttps_port %d\n", at.http, at.https), 1},
+		{"reverse_proxy auth:5001", "reverse_proxy " + at.auth, 1},
+		{"reverse_proxy registry:5000", "reverse_proxy " + at.registry, 1},
+		{"http://127.0.0.1:2020", "http://" + at.health, 1},
+		{"/etc/caddy/acme_ca_root.pem", ownRoot, roots},
 	}
 }
 
@@ -103,7 +114,7 @@ func rehostFile(t *testing.T, path string, subs []substitution) {
 }
 
 // containerOnly finds what resolves or exists inside a container only.
-var containerOnly = regexp.MustCompile(`\b(?:auth|audit|registry|caddy):\d+|/etc/regctl-setup\b|/var/lib/registry\b|['" ]:\d{4,5}\b`)
+var containerOnly = regexp.MustCompile(`\b(?:auth|audit|registry|caddy):\d+|/etc/(?:regctl-setup|caddy)\b|/var/lib/registry\b|['" ]:\d{4,5}\b`)
 
 func withoutComment(line string) string {
 	if strings.HasPrefix(strings.TrimSpace(line), "#") {

@@ -43,32 +43,17 @@ func newStack(t *testing.T, registry string, how engine, args ...string) *stack 
 	s := initDeployment(t, append([]string{"--domain", "localhost", "--tls", "internal", "--registry", strconv.Itoa(major)}, args...)...)
 	s.registry = major
 	at := newAddresses(t)
-	rehost(t, s.dir, at)
+	rehost(t, s.dir, "localhost", at)
 	home := t.TempDir()
 	plain := httpClient(t, "")
 
-	config := filepath.Join(s.dir, "conf", "auth", "auth-server.yml")
-	argv := []string{program, "serve", config}
-	if how == asDockerAuth {
-		argv = []string{program, "serve", "-logtostderr", "-v=1", config}
-	}
-	startAuth := func() *process {
-		p := start(t, "serve", environ(home), argv...)
-		p.ready(t, plain, "http://"+at.auth+"/", http.StatusOK)
-		return p
-	}
-	auth := startAuth()
+	auth := s.startAuth(t, how, at, home)
 	if secret := filepath.Join(s.dir, "conf", "audit", "events-secret"); fileExists(secret) {
 		p := start(t, "audit", environ(home), program, "audit", "serve", "--listen", at.events, "--secret-file", secret, "--path", filepath.Join(s.dir, "audit"))
 		p.ready(t, plain, "http://"+at.events+"/healthz", http.StatusOK)
 		cli(t, "", "audit", "serve", "--check", "--listen", at.events)
 	}
-	startRegistry := func() *process {
-		p := start(t, registry, environ(home), registryBin, "serve", filepath.Join(s.dir, "conf", "registry", "config.yml"))
-		p.ready(t, plain, "http://"+at.debug+"/debug/health", http.StatusOK)
-		return p
-	}
-	reg := startRegistry()
+	reg := s.startRegistry(t, registryBin, at, home)
 
 	caddy := start(t, "caddy", environ(home, "REGISTRY_DOMAIN=localhost", "AUTH_DOMAIN=localhost"),
 		caddyBin, "run", "--config", filepath.Join(s.dir, "conf", "caddy", "Caddyfile"), "--adapter", "caddyfile")
@@ -83,9 +68,30 @@ func newStack(t *testing.T, registry string, how engine, args ...string) *stack 
 	return &stack{
 		site:            s,
 		front:           caddy,
-		restartAuth:     func() { auth.terminate(t); auth = startAuth() },
-		restartRegistry: func() { reg.terminate(t); reg = startRegistry() },
+		restartAuth:     func() { auth.terminate(t); auth = s.startAuth(t, how, at, home) },
+		restartRegistry: func() { reg.terminate(t); reg = s.startRegistry(t, registryBin, at, home) },
 	}
+}
+
+// startAuth starts the token server of a rehosted site.
+func (s *site) startAuth(t *testing.T, how engine, at addresses, home string) *process {
+	t.Helper()
+	config := filepath.Join(s.dir, "conf", "auth", "auth-server.yml")
+	argv := []string{program, "serve", config}
+	if how == asDockerAuth {
+		argv = []string{program, "serve", "-logtostderr", "-v=1", config}
+	}
+	p := start(t, "serve", environ(home), argv...)
+	p.ready(t, httpClient(t, ""), "http://"+at.auth+"/", http.StatusOK)
+	return p
+}
+
+// startRegistry starts the registry of a rehosted site.
+func (s *site) startRegistry(t *testing.T, bin string, at addresses, home string) *process {
+	t.Helper()
+	p := start(t, filepath.Base(bin), environ(home), bin, "serve", filepath.Join(s.dir, "conf", "registry", "config.yml"))
+	p.ready(t, httpClient(t, ""), "http://"+at.debug+"/debug/health", http.StatusOK)
+	return p
 }
 
 func fileExists(path string) bool {
