@@ -29,6 +29,7 @@ const dockerGroup = 54321
 type dockerEngine struct {
 	env    []string
 	socket string // its path
+	config string // the docker CLI's folder
 }
 
 // startEngine starts dockerd and makes the docker CLI with the compose plugin talk to it.
@@ -51,7 +52,7 @@ func startEngine(t *testing.T) *dockerEngine {
 		t.Fatal(err)
 	}
 	sock := "unix://" + filepath.Join(dir, "d.sock")
-	e := &dockerEngine{socket: strings.TrimPrefix(sock, "unix://"), env: append(environ(filepath.Join(dir, "home")), "DOCKER_HOST="+sock, "DOCKER_CONFIG="+filepath.Join(dir, "cfg"))}
+	e := &dockerEngine{socket: strings.TrimPrefix(sock, "unix://"), config: filepath.Join(dir, "cfg"), env: append(environ(filepath.Join(dir, "home")), "DOCKER_HOST="+sock, "DOCKER_CONFIG="+filepath.Join(dir, "cfg"))}
 	p := start(t, "dockerd", environ(dir), dockerd, "-H", sock, "--group", fmt.Sprint(dockerGroup), "--data-root", filepath.Join(dir, "data"),
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--storage-driver=vfs")
 	p.until(t, "Docker engine", func() error {
@@ -344,6 +345,10 @@ func composeStack(t *testing.T, e *dockerEngine, c combination) {
 			t.Errorf("verify: %v", r)
 		}
 	})
+
+	if c.engine == "bundled" {
+		t.Run("docker on a refresh token", func(t *testing.T) { refreshTokensOfDocker(t, e, s) })
+	}
 
 	t.Run("a push outlives a restart", func(t *testing.T) { pushThroughRestart(t, e, s) })
 

@@ -19,8 +19,8 @@ import (
 // refreshTokenRow is a line of `token list --format json`.
 type refreshTokenRow struct{ ID, Account, Service, Client, Dead string }
 
-// withRefreshTokens switches refresh tokens on and starts the token server again.
-func withRefreshTokens(t *testing.T, s *stack) {
+// allowRefreshTokens switches refresh tokens on in the configuration.
+func (s *site) allowRefreshTokens(t *testing.T) {
 	t.Helper()
 	config := filepath.Join(s.dir, "conf", "auth", "auth-server.yml")
 	data, err := os.ReadFile(config)
@@ -32,6 +32,12 @@ func withRefreshTokens(t *testing.T, s *stack) {
 		t.Fatalf("%s: no place for a setting", config)
 	}
 	mustWrite(t, config, []byte(strings.Replace(string(data), extras, extras+"  refresh_tokens: true\n", 1)), 0o600)
+}
+
+// withRefreshTokens switches refresh tokens on and starts the token server again.
+func withRefreshTokens(t *testing.T, s *stack) {
+	t.Helper()
+	s.allowRefreshTokens(t)
 	s.restartAuth()
 }
 
@@ -160,20 +166,84 @@ func TestDockerKeepsIdentityToken(t *testing.T) {
 			home = h
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(home, ".docker", "config.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	kept := decode[struct {
-		Auths map[string]struct{ Auth, IdentityToken string }
-	}](t, string(data)).Auths[s.host]
-	password, err := base64.StdEncoding.DecodeString(kept.Auth)
-	if err != nil || strings.Contains(string(password), s.admin.Password) || kept.IdentityToken == "" {
-		t.Fatalf("docker keeps an identity token of %d bytes; the password too: %v (%v)", len(kept.IdentityToken), strings.Contains(string(password), s.admin.Password), err)
-	}
+	identityTokenKept(t, filepath.Join(home, ".docker", "config.json"), s.host, s.admin)
 	img := newImage(t, 4096)
 	push := []string{part(t, "crane"), "push", img.tar, s.ref("team/app:1")}
 	allowed(t, "push with docker's identity token", execute(t, "", env, push...))
 	cli(t, "", "-C", s.dir, "token", "revoke", "--account", s.admin.Name)
 	refused(t, "push after the revocation", execute(t, "", env, push...))
+}
+
+// identityTokenKept tells that docker keeps a refresh token for a host, and not the password.
+func identityTokenKept(t *testing.T, config, host string, a account) {
+	t.Helper()
+	data, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := decode[struct {
+		Auths map[string]struct{ Auth, IdentityToken string }
+	}](t, string(data)).Auths[host]
+	password, err := base64.StdEncoding.DecodeString(kept.Auth)
+	if err != nil || strings.Contains(string(password), a.Password) || kept.IdentityToken == "" {
+		t.Fatalf("docker keeps an identity token of %d bytes; the password too: %v (%v)", len(kept.IdentityToken), strings.Contains(string(password), a.Password), err)
+	}
+}
+
+// refreshTokensOfDocker is docker with its engine on a refresh token: it logs in once, pushes
+// and pulls with what it kept, over a restart of the token server, until the token is revoked;
+// a new login's token ends with the account's password.
+func refreshTokensOfDocker(t *testing.T, e *dockerEngine, s *site) {
+	t.Helper()
+	s.allowRefreshTokens(t)
+	e.compose(t, s.dir, "restart", "auth")
+	e.compose(t, s.dir, "up", "-d", "--wait")
+	image := s.ref("dev-backend/on-refresh-token:1")
+	e.docker(t, "", "tag", "caddy:2.11.4", image)
+	login := func() {
+		t.Helper()
+		e.docker(t, "", "logout", s.host)
+		e.docker(t, s.developer.Password, "login", s.host, "-u", s.developer.Name, "--password-stdin")
+		identityTokenKept(t, filepath.Join(e.config, "config.json"), s.host, s.developer)
+	}
+	pushAndPull := func(what string) {
+		t.Helper()
+		allowed(t, what+": push", e.try(t, "", "push", image))
+		e.docker(t, "", "rmi", image)
+		allowed(t, what+": pull", e.try(t, "", "pull", image))
+	}
+	ended := func(what string) {
+		t.Helper()
+		eventually(t, what, func() error {
+			if r := e.try(t, "", "push", image); r.status == 0 {
+				return errors.New("docker pushes on")
+			}
+			return nil
+		})
+		if r := e.try(t, "", "pull", image); r.status == 0 {
+			t.Errorf("%s: docker pulls on", what)
+		}
+	}
+
+	login()
+	pushAndPull("with the identity token")
+	e.compose(t, s.dir, "restart", "auth")
+	e.compose(t, s.dir, "up", "-d", "--wait")
+	pushAndPull("after a restart of the token server")
+
+	rows := s.refreshTokens(t, s.developer.Name)
+	if len(rows) != 1 || rows[0].Client != "docker" || rows[0].Dead != "" {
+		t.Fatalf("token list: %+v, want one live token of docker", rows)
+	}
+	if r := e.program(t, "-C", s.dir, "token", "revoke", rows[0].ID); r.status != 0 {
+		t.Fatalf("token revoke: %v", r)
+	}
+	ended("the end of the revoked token")
+
+	login()
+	pushAndPull("after a new login")
+	s.developer.Password = s.newPassword(t, s.developer.Name)
+	ended("the end of the token with the old password")
+	login()
+	pushAndPull("with the new password")
 }

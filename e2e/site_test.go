@@ -141,6 +141,16 @@ func (s *site) addUser(t *testing.T, name string, args ...string) account {
 	return a
 }
 
+// newPassword gives an account another password.
+func (s *site) newPassword(t *testing.T, name string) string {
+	t.Helper()
+	a := decode[account](t, cli(t, "", "-C", s.dir, "user", "passwd", name, "--generate", "--format", "json").stdout)
+	if len(a.Password) < 16 {
+		t.Fatalf("user passwd --generate printed a password of %d characters", len(a.Password))
+	}
+	return a.Password
+}
+
 // clientEnv is the environment of a client that is logged in as a.
 func (s *site) clientEnv(t *testing.T, a account) []string {
 	t.Helper()
