@@ -521,6 +521,7 @@ func FuzzRegexp(f *testing.F) {
 func FuzzGlob(f *testing.F) {
 	f.Add("*[^a]b*c", "ab/bc")
 	f.Add(`a\*[b-]?`, "a*b")
+	f.Add("*[^0]012789ABCXYZ*", "0")
 	f.Fuzz(func(t *testing.T, pattern, text string) {
 		if len(pattern) > 60 || len(text) > MaxLength {
 			return
@@ -552,6 +553,38 @@ func FuzzGlob(f *testing.F) {
 			t.Errorf("%q on %q: got %v, want %v", pattern, text, got, want)
 		}
 	})
+}
+
+// TestManySets: an expression may tell letters apart in more ways than there are letters.
+func TestManySets(t *testing.T) {
+	t.Parallel()
+	var expr, text, other strings.Builder
+	expr.WriteString("^")
+	sets := 0
+	for lo := 'a'; lo < 't'; lo++ {
+		for hi := lo + 1; hi <= 't'; hi++ {
+			fmt.Fprintf(&expr, "[%c-%c]", lo, hi)
+			text.WriteRune(hi)
+			other.WriteRune(hi + 1)
+			sets++
+		}
+	}
+	expr.WriteString("$")
+	if sets <= Letters {
+		t.Fatalf("%d sets are not more than %d letters", sets, Letters)
+	}
+	n, err := Regexp(expr.String(), 20_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Determinize(n, DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !d.Match(text.String()) || d.Match(other.String()) || d.Match(text.String()[1:]) {
+		t.Errorf("matches its own text: %v, the next letters: %v, a part: %v; want true, false, false",
+			d.Match(text.String()), d.Match(other.String()), d.Match(text.String()[1:]))
+	}
 }
 
 func BenchmarkDeterminize(b *testing.B) {

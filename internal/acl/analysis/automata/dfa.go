@@ -145,26 +145,36 @@ func newSubsets(n *NFA, lim Limits) *subsets {
 	return s
 }
 
-// letterClasses groups the letters that the automaton can't tell apart.
+// letterClasses groups the letters that the automaton can't tell apart. No class is ever empty, so
+// that there are at most as many as letters, whatever the number of sets.
 func letterClasses(n *NFA) (classes [Letters]uint8, count int, rep []byte) {
 	seen := make(map[Set]bool, 16)
 	count = 1
+	size := [Letters]int{Letters}
 	split := func(set Set) {
 		if seen[set] {
 			return
 		}
 		seen[set] = true
-		var moved [Letters]int16 // class → its new half, plus one
+		var inside [Letters]int // class → how many of its letters the set has
 		for b := range byte(Letters) {
-			if !set.Has(b) {
-				continue
+			if set.Has(b) {
+				inside[classes[b]]++
 			}
-			c := classes[b]
-			if moved[c] == 0 {
-				moved[c] = int16(count) + 1
+		}
+		var half [Letters]int // class → the class of those letters; 0: stays whole
+		for c := range count {
+			if k := inside[c]; k > 0 && k < size[c] {
+				half[c] = count
+				size[c] -= k
+				size[count] = k
 				count++
 			}
-			classes[b] = uint8(moved[c] - 1)
+		}
+		for b := range byte(Letters) {
+			if h := half[classes[b]]; h > 0 && set.Has(b) {
+				classes[b] = uint8(h)
+			}
 		}
 	}
 	for i := range n.insts {
@@ -187,8 +197,7 @@ func letterClasses(n *NFA) (classes [Letters]uint8, count int, rep []byte) {
 	return renumber(classes, count)
 }
 
-// renumber drops the classes that have lost all letters and numbers the others
-// by their first letter.
+// renumber numbers the classes by their first letter.
 func renumber(classes [Letters]uint8, count int) (out [Letters]uint8, n int, rep []byte) {
 	var to [Letters]int16
 	rep = make([]byte, 0, count)
