@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/regctl-setup/regctl-setup/internal/acl"
@@ -144,7 +145,7 @@ func (p *pass) endOfRules() int {
 
 // report adds a finding of the current rule.
 func (p *pass) report(pos acl.Pos, format string, args ...any) *Finding {
-	p.findings = append(p.findings, Finding{Rule: p.rule.Name, Severity: p.rule.Severity, Pos: pos, Message: fmt.Sprintf(format, args...), entry: -1})
+	p.findings = append(p.findings, Finding{Rule: p.rule.Name, Severity: p.rule.Severity, Pos: pos, Message: oneLine(fmt.Sprintf(format, args...)), entry: -1})
 	return &p.findings[len(p.findings)-1]
 }
 
@@ -162,7 +163,24 @@ func (p *pass) flagged(i int, rules ...string) bool {
 }
 
 // advise is a fix that only a person can decide on.
-func advise(format string, args ...any) *Fix { return &Fix{Text: fmt.Sprintf(format, args...)} }
+func advise(format string, args ...any) *Fix {
+	return &Fix{Text: oneLine(fmt.Sprintf(format, args...))}
+}
+
+// oneLine writes what can't be printed, line breaks among it, as %q does: patterns and names of the
+// file stand in messages as they are.
+func oneLine(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}
 
 // anonymous reports whether requests without a login are let in.
 func (p *pass) anonymous() bool {

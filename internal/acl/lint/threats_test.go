@@ -137,6 +137,7 @@ func FuzzRun(f *testing.F) {
 	f.Add("users:\n  '': {}\nacl:\n  - match: {account: ''}\n    actions: ['*', pull]\n", true)
 	f.Add("acl:\n  - match: {account: '/^(.*)@x$/', name: '${account:1}/*', ip: 10.0.0.0/8}\n    actions: []\n", false)
 	f.Add("acl:\n  - match: {name: 'a[^b-', labels: {'': '${labels:x}'}}\n  -\n", true)
+	f.Add("acl:\n  - match: {name: '\r\r/*'}#", true)
 	f.Fuzz(func(t *testing.T, text string, bundled bool) {
 		file, _ := config.Parse("f", complete(text))
 		if file == nil || len(text) > 2000 {
@@ -149,6 +150,9 @@ func FuzzRun(f *testing.F) {
 			}
 			if finding.Rule == "" || finding.Message == "" || strings.ContainsAny(finding.Message, "\n\x1b") {
 				t.Errorf("%q is no message of one line", finding.Message)
+			}
+			if finding.Fix != nil && strings.ContainsAny(finding.Fix.Text, "\n\x1b") {
+				t.Errorf("%q is no advice of one line", finding.Fix.Text)
 			}
 		}
 		if len(file.Problems()) == 0 {
