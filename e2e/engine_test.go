@@ -420,6 +420,14 @@ func pushThroughRestart(t *testing.T, e *dockerEngine, s *site) {
 	r := <-pushed
 	t.Logf("the push ended %s later; it tried %d times more", time.Since(began).Round(100*time.Millisecond), strings.Count(r.stdout, "Retrying"))
 	allowed(t, "a push with a restart in the middle", r)
+	// A container is "starting" until its first check, up to ten seconds after its start; a quick
+	// push ends before that.
+	eventually(t, "everything is healthy after the restart", func() error {
+		if r := e.program(t, "-C", s.dir, "status"); r.status != 0 {
+			return fmt.Errorf("%v", r)
+		}
+		return nil
+	})
 	e.docker(t, "", "rmi", ref, "example.com/random:latest")
 	e.docker(t, "", "pull", ref)
 	if got := id(); got != want {
