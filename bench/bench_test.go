@@ -17,7 +17,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	svg := filepath.Join(t.TempDir(), "plot.svg")
-	err := run(t.Context(), []string{"-for", "100ms", "-key", "ecdsa-p256", "-accounts", "5", "-rate", "200", "-clients", "2", "-svg", svg}, &out)
+	err := run(t.Context(), []string{"-for", "100ms", "-key", "ecdsa-p256", "-accounts", "5", "-rate", "200", "-clients", "2", "-audit", "-svg", svg}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@
 //
 //	go run ./bench                          all measurements, server in this process
 //	go run ./bench -for 10s -key rsa-4096   longer, another key
+//	go run ./bench -audit                   with the audit log on
 //	go run ./bench -svg bench.svg           with a plot
 //	go run ./bench -url http://127.0.0.1:5001/auth?service=r -user alice -password-file pw
 //	                                        a server that runs
@@ -62,6 +63,7 @@ type settings struct {
 	count    int
 	pid      int
 	key      string
+	audit    bool
 	svg      string
 	url      string
 	user     string
@@ -77,6 +79,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.IntVar(&s.accounts, "accounts", 1000, "accounts that ask in the open loop")
 	f.IntVar(&s.entries, "entries", 10, "entries in the rules")
 	f.StringVar(&s.key, "key", "rsa-2048", "signing key: rsa-2048, rsa-3072, rsa-4096 or ecdsa-p256")
+	f.BoolVar(&s.audit, "audit", false, "record every decision in an audit log, in the folder for temporary files")
 	f.StringVar(&s.svg, "svg", "", "write a plot to this `FILE`")
 	f.StringVar(&s.url, "url", "", "measure the server that runs there instead")
 	f.StringVar(&s.user, "user", "", "account for -url; # in it stands for a number below -accounts")
@@ -109,7 +112,7 @@ func (s settings) measure(ctx context.Context) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	subject, err := newSubject(kind, s.accounts, s.entries)
+	subject, err := newSubject(kind, s.accounts, s.entries, s.audit)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +150,9 @@ func (s settings) measure(ctx context.Context) ([]result, error) {
 		return nil, fmt.Errorf("open loop: %w", err)
 	}
 	r.name = fmt.Sprintf("open loop at %d/s", s.rate)
+	if subject.audit != nil && subject.audit.Err() != nil { // the best-effort log would have flattered the rates
+		return nil, fmt.Errorf("audit log: %w", subject.audit.Err())
+	}
 	return append(all, r), nil
 }
 

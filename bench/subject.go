@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/regctl-setup/regctl-setup/internal/audit"
 	"github.com/regctl-setup/regctl-setup/internal/authload"
 	"github.com/regctl-setup/regctl-setup/internal/authserver"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
@@ -27,14 +28,15 @@ type subject struct {
 	server   *authserver.Server
 	issuer   *token.Issuer
 	sink     *logsink.Sink
+	audit    *audit.Log // nil: decisions are not recorded
 	accounts int
 	asked    []request // by account
 }
 
 const password = "benchmark"
 
-// newSubject makes a server with so many accounts and entries.
-func newSubject(kind keys.Type, accounts, entries int) (_ *subject, err error) {
+// newSubject makes a server with so many accounts and entries, and with an audit log if asked.
+func newSubject(kind keys.Type, accounts, entries int, record bool) (_ *subject, err error) {
 	s := &subject{accounts: accounts, sink: logsink.New(nowhere{}, logsink.Options{})}
 	if s.dir, err = os.MkdirTemp("", "bench"); err != nil {
 		return nil, err
@@ -75,10 +77,15 @@ func newSubject(kind keys.Type, accounts, entries int) (_ *subject, err error) {
 	if s.issuer, err = token.New(token.Options{Issuer: "bench", Pair: pair, LegacyKeyID: true}); err != nil {
 		return nil, err
 	}
-	s.server, err = authserver.New(authserver.Options{
+	o := authserver.Options{
 		Load:   authload.NewLoader(authload.Options{ConfigPath: path("auth.yml")}).Load,
 		Logger: slog.New(warningsLeftOut{slog.NewJSONHandler(s.sink, nil)}),
-	})
+	}
+	if record {
+		s.audit = audit.NewLog(audit.Options{Dir: path("audit")})
+		o.Recorder = authserver.NewAuditRecorder(s.audit, audit.NewJoiner(), "auth.yml")
+	}
+	s.server, err = authserver.New(o)
 	return s, err
 }
 
@@ -86,6 +93,9 @@ func (s *subject) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.sink.Close(ctx)
+	if s.audit != nil {
+		_ = s.audit.Close()
+	}
 	_ = os.RemoveAll(s.dir)
 }
 

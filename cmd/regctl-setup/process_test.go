@@ -405,7 +405,7 @@ func TestD8LogSink(t *testing.T) {
 func TestD7Signals(t *testing.T) {
 	t.Parallel()
 	config, addr := serverFolder(t, plainConfig)
-	p, _ := start(t, nil, "serve", config)
+	p, log := start(t, nil, "serve", config)
 	p.serving("tcp", addr, "http")
 	p.signal(syscall.SIGHUP)
 	eventually(t, "reloaded", func() bool { return health(t, addr).Config.Reloads == 1 })
@@ -428,6 +428,10 @@ func TestD7Signals(t *testing.T) {
 		return err != nil
 	})
 	p.alive()
+	// It says what it waits for, and what to do about that.
+	eventually(t, "the log tells of the stop", func() bool {
+		return strings.Contains(log.String(), "stopping: the requests in flight are waited for") && strings.Contains(log.String(), "a second signal ends it at once")
+	})
 	p.signal(syscall.SIGTERM)
 	if got := p.wait(25 * time.Second); got != 0 {
 		t.Errorf("exit status %d, want 0", got)

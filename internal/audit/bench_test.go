@@ -87,6 +87,23 @@ func BenchmarkScan(b *testing.B) {
 	}
 }
 
+// BenchmarkTop counts all records, as audit top and audit report do: they have the most to read.
+func BenchmarkTop(b *testing.B) {
+	const lines = 200_000
+	dir := benchLog(b, lines, Options{Plain: true})
+	for b.Loop() {
+		s := NewSummary()
+		_, err := Scan(b.Context(), dir, nil, func(r *Record) error {
+			s.Add(r)
+			return nil
+		})
+		if err != nil || s.Total.Pulls+s.Total.Pushes == 0 || len(s.Repositories(20)) != 20 {
+			b.Fatal(s.Total, err)
+		}
+	}
+	b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+}
+
 func BenchmarkVerify(b *testing.B) {
 	const lines = 200_000
 	dir := benchLog(b, lines, Options{Plain: true})

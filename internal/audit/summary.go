@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -60,7 +61,7 @@ type Summary struct {
 	First, Last time.Time
 	accounts    map[string]*Tally
 	repos       map[string]*Tally
-	addresses   map[string]*Tally
+	addresses   map[netip.Addr]*Tally
 	refusals    map[refusal]*Refusal
 	slots       map[int64]*Tally
 }
@@ -89,7 +90,7 @@ const slot = 15 * time.Minute
 
 // NewSummary returns an empty one.
 func NewSummary() *Summary {
-	return &Summary{accounts: map[string]*Tally{}, repos: map[string]*Tally{}, addresses: map[string]*Tally{}, refusals: map[refusal]*Refusal{}, slots: map[int64]*Tally{}}
+	return &Summary{accounts: map[string]*Tally{}, repos: map[string]*Tally{}, addresses: map[netip.Addr]*Tally{}, refusals: map[refusal]*Refusal{}, slots: map[int64]*Tally{}}
 }
 
 // Add counts a record of kind [KindToken] or [KindEvent]; others are nothing to it.
@@ -104,9 +105,9 @@ func (s *Summary) Add(r *Record) {
 		s.Last = r.Time
 	}
 	s.Total.add(r)
-	count(s.accounts, who(r)).add(r)
+	count(s.accounts, who(r), OtherNames).add(r)
 	if r.Address.IsValid() {
-		count(s.addresses, r.Address.String()).add(r)
+		count(s.addresses, r.Address, netip.Addr{}).add(r)
 	}
 	at := r.Time.Unix() - r.Time.Unix()%int64(slot/time.Second)
 	if s.slots[at] == nil {
@@ -114,7 +115,7 @@ func (s *Summary) Add(r *Record) {
 	}
 	s.slots[at].add(r)
 	if e := r.Event; e != nil {
-		count(s.repos, e.Repository).add(r)
+		count(s.repos, e.Repository, OtherNames).add(r)
 		return
 	}
 	for i := range r.Scopes {
@@ -122,7 +123,7 @@ func (s *Summary) Add(r *Record) {
 		if sc.Type != "repository" {
 			continue
 		}
-		t := count(s.repos, sc.Name)
+		t := count(s.repos, sc.Name, OtherNames)
 		if len(sc.Granted) > 0 {
 			t.Tokens++
 		}
@@ -148,11 +149,12 @@ func who(r *Record) string {
 	return "(no name)"
 }
 
-func count(m map[string]*Tally, name string) *Tally {
+// count returns the tally of a name, or of the others where m is full.
+func count[K comparable](m map[K]*Tally, name, others K) *Tally {
 	t, ok := m[name]
 	if !ok {
 		if len(m) >= maxNames {
-			if name = OtherNames; m[name] != nil {
+			if name = others; m[name] != nil {
 				return m[name]
 			}
 		}
@@ -201,7 +203,17 @@ func (s *Summary) Accounts(n int) []Row { return rows(s.accounts, n) }
 func (s *Summary) Repositories(n int) []Row { return rows(s.repos, n) }
 
 // Addresses are like [Summary.Accounts].
-func (s *Summary) Addresses(n int) []Row { return rows(s.addresses, n) }
+func (s *Summary) Addresses(n int) []Row {
+	m := make(map[string]*Tally, len(s.addresses))
+	for addr, t := range s.addresses {
+		name := OtherNames
+		if addr.IsValid() {
+			name = addr.String()
+		}
+		m[name] = t
+	}
+	return rows(m, n)
+}
 
 func rows(m map[string]*Tally, n int) []Row {
 	var out []Row

@@ -65,7 +65,7 @@ func LogLines() []LogLine {
 			"the certificate in the token (x5c) does not lead to the registry's bundle, or is out of date", "regctl-setup doctor --offline, then restart the registry",
 			`level=error msg="failed to verify token: x509: certificate signed by unknown authority"`),
 		line("token-expired", "registry", `token not to be used after`,
-			"a token ended before its use: most often a push that took longer than the token lives", "raise token.expiration in the auth config to more than the longest push takes, such as 3600",
+			"a token ended before its use: most often a push that took longer than the token lives", "raise token.expiration in the auth config (with the bundled server: x-regctl-setup.expiration.push) to more than the longest push takes, such as 3600",
 			`level=info msg="token not to be used after 2026-11-23 12:00:00 +0000 UTC - currently 2026-11-23 12:06:00"`),
 		line("token-not-yet", "registry", `token not to be used before`,
 			"the clocks of token server and registry differ by more than a minute", "timedatectl set-ntp true on both machines",
