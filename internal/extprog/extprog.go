@@ -241,7 +241,9 @@ func (p *Pool) acquire(ctx context.Context, l Limits) error {
 	var err error
 	select {
 	case <-t.ready:
-		return nil
+		if err = ctx.Err(); err == nil { // of two that are ready, select takes either
+			return nil
+		}
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timer.C:
