@@ -263,18 +263,36 @@ func (e *encoder) gap(g *Gap) {
 }
 
 // bodies encodes the record, as several lines where its scopes do not fit into one.
-func bodies(r *Record) [][]byte {
-	groups := group(r.Scopes)
-	if len(groups) <= 1 {
-		return [][]byte{appendBody(make([]byte, 0, 512), r)}
+func bodies(r *Record) [][]byte { return appendBodies(nil, r) }
+
+// appendBodies appends what [bodies] returns. It uses the memory of former bodies beyond the
+// end of dst.
+func appendBodies(dst [][]byte, r *Record) [][]byte {
+	one := func(r *Record) {
+		var room []byte
+		if n := len(dst); n < cap(dst) {
+			room = dst[:n+1][n][:0]
+		}
+		if cap(room) == 0 {
+			room = make([]byte, 0, 768)
+		}
+		dst = append(dst, appendBody(room, r))
 	}
-	out := make([][]byte, 0, len(groups))
+	if len(r.Scopes) <= 1 {
+		one(r)
+		return dst
+	}
+	groups := group(r.Scopes)
+	if len(groups) == 1 {
+		one(r)
+		return dst
+	}
 	for i, g := range groups {
 		part := *r
 		part.Scopes, part.Part, part.Parts = g, i+1, len(groups)
-		out = append(out, appendBody(make([]byte, 0, 2048), &part))
+		one(&part)
 	}
-	return out
+	return dst
 }
 
 // group splits scopes so that each group fits into a line.

@@ -173,6 +173,17 @@ func TestJoin(t *testing.T) {
 			t.Errorf("%s: joined %v, want %v", name, got, tt.want)
 		}
 	}
+	// A token that is handed out again counts once, and as the newest from then on.
+	again := NewJoiner()
+	for i, id := range []string{"t1", "t2", "t1"} {
+		again.Add(grant(func(r *Record) {
+			r.TokenID, r.RequestID, r.Time = id, fmt.Sprint("q", i), at.Add(time.Duration(i)*time.Second)
+		}))
+	}
+	e := &Record{Kind: KindEvent, Time: at.Add(time.Minute), Authenticated: true, Account: "alice", Address: addr, Event: &Event{Action: "pull", Repository: "a/b"}}
+	if again.Join(e); e.Event.JoinTokenID != "t1" || e.Event.JoinRequestID != "q2" || len(again.order) != 2 {
+		t.Errorf("joined to %s of %s, %d remembered", e.Event.JoinTokenID, e.Event.JoinRequestID, len(again.order))
+	}
 	// The memory is bounded, and what is forgotten is the oldest.
 	j := NewJoiner()
 	for i := range maxGrants + 100 {
@@ -182,7 +193,7 @@ func TestJoin(t *testing.T) {
 	for _, l := range j.byAccount {
 		n += len(l)
 	}
-	if n != maxGrants || len(j.order) != maxGrants || j.byAccount["u0"][0].tokenID != "100" {
+	if n != maxGrants || len(j.order) != maxGrants || len(j.byToken) != maxGrants || j.byAccount["u0"][0].tokenID != "100" {
 		t.Errorf("%d remembered, the oldest of u0 is %s", n, j.byAccount["u0"][0].tokenID)
 	}
 }

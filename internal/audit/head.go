@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -79,6 +78,7 @@ type state struct {
 // and no space is needed when the disk is full.
 const slotSize = 512
 
+// slotJSON is what a slot says.
 type slotJSON struct {
 	Count     uint64 `json:"count"`
 	Chain     string `json:"chain"`
@@ -89,28 +89,43 @@ type slotJSON struct {
 	Time      string `json:"time"`
 }
 
-// slot encodes a state as one line of exactly slotSize bytes: JSON, blanks, and the first
-// 16 digits of the hash of all that.
-func (s *state) slot(now time.Time) ([]byte, error) {
-	text, err := json.Marshal(slotJSON{s.Count, s.Chain.String(), s.segment, s.size, s.first, s.firstPrev.String(), now.UTC().Format(time.RFC3339)})
-	if err != nil {
-		return nil, err
+// slotDigits is how many digits of its hash a slot ends in.
+const slotDigits = 16
+
+// encode writes a state into b as one line of exactly slotSize bytes: [slotJSON], blanks, and
+// the first digits of the hash of all that.
+func (s *state) encode(b *[slotSize]byte, now time.Time) []byte {
+	text := append(b[:0], `{"count":`...)
+	text = strconv.AppendUint(text, s.Count, 10)
+	text = append(text, `,"chain":"`...)
+	text = hex.AppendEncode(text, s.Chain[:])
+	text = append(text, `","segment":`...)
+	text = strconv.AppendInt(text, int64(s.segment), 10)
+	text = append(text, `,"size":`...)
+	text = strconv.AppendInt(text, s.size, 10)
+	text = append(text, `,"first":`...)
+	text = strconv.AppendUint(text, s.first, 10)
+	text = append(text, `,"first_prev":"`...)
+	text = hex.AppendEncode(text, s.firstPrev[:])
+	text = append(text, `","time":"`...)
+	text = now.UTC().AppendFormat(text, time.RFC3339)
+	text = append(text, `"}`...)
+	for len(text) < slotSize-1-slotDigits {
+		text = append(text, ' ')
 	}
-	const digits = 16
-	b := append(text, bytes.Repeat([]byte{' '}, slotSize-1-digits-len(text))...)
-	sum := sha256.Sum256(b)
-	return append(append(b, hex.EncodeToString(sum[:])[:digits]...), '\n'), nil
+	sum := sha256.Sum256(text)
+	text = hex.AppendEncode(text, sum[:slotDigits/2])
+	return append(text, '\n')
 }
 
 func parseSlot(b []byte) (state, bool) {
 	var s state
-	const digits = 16
 	if len(b) != slotSize || b[slotSize-1] != '\n' {
 		return s, false
 	}
-	text, sum := b[:slotSize-1-digits], b[slotSize-1-digits:slotSize-1]
+	text, sum := b[:slotSize-1-slotDigits], b[slotSize-1-slotDigits:slotSize-1]
 	want := sha256.Sum256(text)
-	if hex.EncodeToString(want[:])[:digits] != string(sum) {
+	if hex.EncodeToString(want[:])[:slotDigits] != string(sum) {
 		return s, false
 	}
 	var j slotJSON

@@ -3,12 +3,14 @@ package audit
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unique"
 )
 
 const (
-	// maxGrants is how many decisions a [Joiner] remembers.
+	// maxGrants is how many tokens a [Joiner] remembers.
 	maxGrants = 20_000
 	// leeway is how long after its end the registry still takes a token, and how far the
 	// two clocks may lie apart.
@@ -20,49 +22,84 @@ const (
 // address, the action on the repository, in a token that lived at the time. That is probable
 // and no more: two clients of one account behind one address can't be told apart.
 //
-// It is safe for concurrent use. Its memory is bounded: it forgets the oldest decisions.
+// It is safe for concurrent use. Its memory is bounded: it forgets the oldest tokens. One that
+// is handed out again counts once.
 type Joiner struct {
 	mu        sync.Mutex
 	byAccount map[string][]*grant
+	byToken   map[handedOut]*grant
 	order     []*grant // the oldest first, from next on
 	next      int
 }
 
+// handedOut is a token, and to where.
+type handedOut struct {
+	tokenID string
+	address netip.Addr
+}
+
 type grant struct {
+	handedOut
 	account   string
-	at        time.Time
-	end       time.Time
-	address   netip.Addr
-	requestID string
-	tokenID   string
-	scopes    []Scope
+	requestID string // of the newest hand-out
+	// from and to bound the token's life, newest is when it was handed out last.
+	from, to, newest time.Time
+	scopes           []grantedScope
+}
+
+type grantedScope struct {
+	name    string
+	actions []string
 }
 
 // NewJoiner returns one that knows no decision yet.
-func NewJoiner() *Joiner { return &Joiner{byAccount: map[string][]*grant{}} }
+func NewJoiner() *Joiner {
+	return &Joiner{byAccount: map[string][]*grant{}, byToken: map[handedOut]*grant{}}
+}
 
-// Add remembers a decision that gave a token with some access.
+// Add remembers a decision that gave a token with some access. It keeps nothing of the record's
+// memory: texts of a request are parts of all that the client sent.
 func (j *Joiner) Add(r *Record) {
 	if r.Kind != KindToken || r.TokenID == "" {
 		return
 	}
-	g := &grant{account: r.Account, at: r.Time, end: r.Time.Add(r.Lifetime + leeway), address: r.Address.Unmap(), requestID: r.RequestID, tokenID: r.TokenID}
-	for i := range r.Scopes {
-		if s := &r.Scopes[i]; len(s.Granted) > 0 && s.Type == "repository" {
-			g.scopes = append(g.scopes, Scope{Name: s.Name, Granted: slices.Clone(s.Granted)})
-		}
-	}
-	if len(g.scopes) == 0 {
-		return
-	}
+	key := handedOut{r.TokenID, r.Address.Unmap()}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if g := j.byToken[key]; g != nil && g.account == r.Account {
+		g.requestID = strings.Clone(r.RequestID)
+		if r.Time.After(g.newest) {
+			g.newest = r.Time
+		}
+		return
+	}
+	var scopes []grantedScope
+	for i := range r.Scopes {
+		if s := &r.Scopes[i]; len(s.Granted) > 0 && s.Type == "repository" {
+			actions := make([]string, len(s.Granted))
+			for i, a := range s.Granted {
+				actions[i] = unique.Make(a).Value()
+			}
+			scopes = append(scopes, grantedScope{strings.Clone(s.Name), actions})
+		}
+	}
+	if len(scopes) == 0 {
+		return
+	}
+	key.tokenID = strings.Clone(key.tokenID)
+	g := &grant{
+		handedOut: key, account: strings.Clone(r.Account), requestID: strings.Clone(r.RequestID),
+		from: r.Time, to: r.Time.Add(r.Lifetime + leeway), newest: r.Time, scopes: scopes,
+	}
 	if len(j.order) < maxGrants {
 		j.order = append(j.order, g)
 	} else {
 		old := j.order[j.next]
 		j.order[j.next] = g
 		j.next = (j.next + 1) % maxGrants
+		if j.byToken[old.handedOut] == old {
+			delete(j.byToken, old.handedOut)
+		}
 		// What is forgotten first is also the first of its account.
 		if rest := j.byAccount[old.account][1:]; len(rest) > 0 {
 			j.byAccount[old.account] = rest
@@ -70,6 +107,7 @@ func (j *Joiner) Add(r *Record) {
 			delete(j.byAccount, old.account)
 		}
 	}
+	j.byToken[key] = g
 	j.byAccount[g.account] = append(j.byAccount[g.account], g)
 }
 
@@ -85,15 +123,17 @@ func (j *Joiner) Join(r *Record) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	list := j.byAccount[r.Account]
-	for i := len(list) - 1; i >= 0; i-- {
-		g := list[i]
-		if r.Time.Before(g.at.Add(-leeway)) || r.Time.After(g.end) || r.Address.IsValid() && g.address.IsValid() && r.Address.Unmap() != g.address {
+	var best *grant
+	for _, g := range slices.Backward(j.byAccount[r.Account]) {
+		if r.Time.Before(g.from.Add(-leeway)) || r.Time.After(g.to) || r.Address.IsValid() && g.address.IsValid() && r.Address.Unmap() != g.address {
 			continue
 		}
-		if slices.ContainsFunc(g.scopes, func(s Scope) bool { return s.Name == e.Repository && slices.Contains(s.Granted, action) }) {
-			e.Join, e.JoinRequestID, e.JoinTokenID = JoinProbable, g.requestID, g.tokenID
-			return
+		if (best == nil || g.newest.After(best.newest)) &&
+			slices.ContainsFunc(g.scopes, func(s grantedScope) bool { return s.name == e.Repository && slices.Contains(s.actions, action) }) {
+			best = g
 		}
+	}
+	if best != nil {
+		e.Join, e.JoinRequestID, e.JoinTokenID = JoinProbable, best.requestID, best.tokenID
 	}
 }

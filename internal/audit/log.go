@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -59,8 +60,9 @@ type Options struct {
 	// again (with nil), once each.
 	Failed func(error)
 
-	// write stands in for a full disk in tests.
+	// write stands in for a full disk in tests, sync for a slow one.
 	write func(*os.File, []byte) (int, error)
+	sync  func(*os.File) error
 }
 
 func (o Options) withDefaults() Options {
@@ -87,6 +89,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.write == nil {
 		o.write = (*os.File).Write
+	}
+	if o.sync == nil {
+		o.sync = (*os.File).Sync
 	}
 	return o
 }
@@ -126,12 +131,35 @@ type Log struct {
 	// refused counts requests that did not get as far as the writer.
 	refused atomic.Uint64
 
-	w writer // of the one goroutine
+	// Of the one goroutine that writes.
+	w     writer
+	batch []*request
 }
 
+// request is what one call of Append has to write.
 type request struct {
 	bodies [][]byte
 	done   chan error
+	timer  *time.Timer
+}
+
+// requests are used again, with their memory, once nobody has them any more.
+var requests = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &request{done: make(chan error, 1), timer: t}
+}}
+
+func (r *request) recycle() {
+	const most = 1 << 14 // bytes; a request with many scopes is rare, and not kept
+	size := 0
+	for _, b := range r.bodies {
+		size += cap(b)
+	}
+	if size <= most {
+		r.bodies = r.bodies[:0]
+		requests.Put(r)
+	}
 }
 
 // NewLog returns a log. Nothing is opened or made before the first line: a log whose folder
@@ -148,27 +176,30 @@ func NewLog(o Options) *Log {
 // may not be: they are counted, and a record of kind [KindGap] tells of them later.
 func (l *Log) Append(ctx context.Context, records ...*Record) error {
 	now := l.o.Now().UTC()
-	req := &request{done: make(chan error, 1)}
+	req, _ := requests.Get().(*request)
 	for _, r := range records {
 		if r.Time.IsZero() || r.Time.After(now) {
 			c := *r // the caller's stays as it is
 			c.Time = now
 			r = &c
 		}
-		req.bodies = append(req.bodies, bodies(r)...)
+		req.bodies = appendBodies(req.bodies, r)
 	}
 	if err := l.send(req); err != nil {
 		l.refused.Add(1)
+		req.recycle()
 		return err
 	}
-	timer := time.NewTimer(l.o.Wait)
-	defer timer.Stop()
+	req.timer.Reset(l.o.Wait)
 	select {
 	case err := <-req.done:
+		req.timer.Stop() // before somebody else has it
+		req.recycle()
 		return err
-	case <-ctx.Done():
+	case <-ctx.Done(): // the writer still has the request
+		req.timer.Stop()
 		return ctx.Err()
-	case <-timer.C:
+	case <-req.timer.C:
 		return ErrStalled
 	}
 }
@@ -181,7 +212,7 @@ func (l *Log) send(req *request) error {
 	}
 	l.start.Do(func() { go l.run() })
 	// Whoever comes while the writer hangs is not made to wait as long as the first.
-	if since := l.since.Load(); since != 0 && time.Since(time.Unix(0, since)) > l.o.Wait {
+	if l.stalled() {
 		return ErrStalled
 	}
 	select {
@@ -194,13 +225,25 @@ func (l *Log) send(req *request) error {
 
 // Err is why lines can't be written now; nil when they can.
 func (l *Log) Err() error {
-	if since := l.since.Load(); since != 0 && time.Since(time.Unix(0, since)) > l.o.Wait {
+	if l.stalled() {
 		return ErrStalled
 	}
-	if p := l.fault.Load(); p != nil {
-		return *p
+	for _, fault := range []*atomic.Pointer[error]{&l.fault, &l.w.syncFault} {
+		if p := fault.Load(); p != nil {
+			return *p
+		}
 	}
 	return nil
+}
+
+// stalled reports whether the writer, or what forces its lines to the disk, hangs.
+func (l *Log) stalled() bool {
+	for _, since := range []*atomic.Int64{&l.since, &l.w.syncSince} {
+		if at := since.Load(); at != 0 && time.Since(time.Unix(0, at)) > l.o.Wait {
+			return true
+		}
+	}
+	return false
 }
 
 // Head is where the log ended when this process last wrote to it; false before that.
@@ -263,9 +306,13 @@ func (l *Log) run() {
 	}
 }
 
-// gather takes all requests that wait, at most maxBatch.
+// gather takes all requests that wait, at most maxBatch. The turn that a batch takes costs more
+// than its lines: whoever is about to append is let do so first, which takes no time when
+// nobody is.
 func (l *Log) gather(first *request) []*request {
-	batch := []*request{first}
+	runtime.Gosched()
+	batch := append(l.batch[:0], first)
+	defer func() { l.batch = batch }()
 	for len(batch) < maxBatch {
 		select {
 		case r := <-l.queue:
@@ -282,7 +329,7 @@ func (l *Log) idle() {
 	l.since.Store(time.Now().UnixNano())
 	defer l.since.Store(0)
 	if l.o.Sync == SyncInterval {
-		l.w.sync()
+		l.w.syncAside()
 	}
 	if l.fault.Load() != nil && l.w.lost > 0 {
 		_, err := l.w.turn(nil)
@@ -303,6 +350,7 @@ func (l *Log) commit(batch []*request) {
 		} else {
 			r.done <- err
 		}
+		batch[i] = nil
 	}
 }
 
@@ -359,7 +407,15 @@ type writer struct {
 	// began is when the segment was begun.
 	began time.Time
 	half  int // which half of the head is written next
-	dirty bool
+	// dirty: there are lines that were not forced to the disk; syncing: they are on their way.
+	dirty, syncing atomic.Bool
+	syncs          sync.WaitGroup
+	// syncSince is since when (Unix nanoseconds; 0: not now), syncFault why they are not there.
+	syncSince atomic.Int64
+	syncFault atomic.Pointer[error]
+	// buf and slot are memory for lines and for the head.
+	buf  []byte
+	slot [slotSize]byte
 
 	// lost counts records that could not be written since lostAt.
 	lost   uint64
@@ -386,21 +442,14 @@ func (w *writer) turn(batch []*request) (int, error) {
 	if err := w.prepare(); err != nil {
 		return fail(0, err)
 	}
-	written := 0
-	var err error
-	for _, r := range batch {
-		if err = w.group(r.bodies); err != nil {
-			break
-		}
-		written++
-	}
+	written, err := w.batch(batch)
 	if err == nil || written > 0 {
 		if w.o.Sync == SyncAlways {
-			if serr := w.file.Sync(); serr != nil {
+			if serr := w.o.sync(w.file); serr != nil {
 				written, err = 0, fmt.Errorf("audit log: %w", serr)
 			}
 		} else {
-			w.dirty = true
+			w.dirty.Store(true)
 		}
 		w.saveHead()
 	}
@@ -453,6 +502,7 @@ func (w *writer) sameFolder() bool {
 
 // release closes all files.
 func (w *writer) release() {
+	w.syncs.Wait()
 	for _, f := range []*os.File{w.file, w.head, w.lock} {
 		if f != nil {
 			_ = f.Close()
@@ -461,12 +511,40 @@ func (w *writer) release() {
 	w.file, w.head, w.lock, w.looked = nil, nil, nil, time.Time{}
 }
 
+// sync forces what was written to the disk.
 func (w *writer) sync() {
-	if w.dirty && w.file != nil {
-		if err := w.file.Sync(); err == nil {
-			w.dirty = false
-		}
+	w.syncs.Wait()
+	if w.file != nil && w.dirty.Swap(false) {
+		w.force(w.file)
 	}
+}
+
+// syncAside is sync beside the writer: a disk takes its time, and whoever appends need not wait
+// for it. One runs at a time.
+func (w *writer) syncAside() {
+	if w.file == nil || !w.dirty.Load() || !w.syncing.CompareAndSwap(false, true) {
+		return
+	}
+	w.dirty.Store(false)
+	w.syncSince.Store(time.Now().UnixNano())
+	f := w.file
+	w.syncs.Go(func() {
+		w.force(f)
+		w.syncSince.Store(0)
+		w.syncing.Store(false)
+	})
+}
+
+// force forces the file to the disk and notes whether that went well.
+func (w *writer) force(f *os.File) {
+	err := w.o.sync(f)
+	if err == nil || errors.Is(err, fs.ErrClosed) { // rotate has closed it, and forced it there before
+		w.syncFault.Store(nil)
+		return
+	}
+	w.dirty.Store(true)
+	err = fmt.Errorf("audit log: %w", err)
+	w.syncFault.Store(&err)
 }
 
 // prepare finds the end of the log, begins a new segment where one is due, and tells of
@@ -750,6 +828,71 @@ func (w *writer) markGap(gap *Gap, prefix string) error {
 	return nil
 }
 
+// maxWrite is how many bytes of several requests go into one write.
+const maxWrite = 256 << 10
+
+// batch writes the lines of the requests, as many as fit in one write, and returns how many
+// requests are in the log. Where a write fails there may be room for some of its requests:
+// they are written one by one.
+func (w *writer) batch(batch []*request) (written int, err error) {
+	for written < len(batch) {
+		n, size := 0, 0
+		for _, r := range batch[written:] {
+			for _, b := range r.bodies {
+				size += len(b)
+			}
+			if n > 0 && size > maxWrite {
+				break
+			}
+			n++
+		}
+		if n > 1 && w.together(batch[written:written+n]) == nil {
+			written += n
+			continue
+		}
+		for range n {
+			if w.file == nil { // what was written in part could not be taken back
+				return written, fmt.Errorf("audit log: %w", fs.ErrClosed)
+			}
+			if err := w.group(batch[written].bodies); err != nil {
+				return written, err
+			}
+			written++
+		}
+	}
+	return written, nil
+}
+
+// together writes the lines of the requests in one write: all of them or none.
+func (w *writer) together(batch []*request) error {
+	at, b := w.at.Head, w.buf[:0]
+	for _, r := range batch {
+		for _, body := range r.bodies {
+			b, at = appendLine(b, at, body)
+		}
+	}
+	w.buf = b
+	if err := w.put(b); err != nil {
+		return err
+	}
+	w.log.lines.Add(at.Count - w.at.Count)
+	w.at.Head = at
+	return nil
+}
+
+// appendLine appends the line that comes after the head, and returns the head after it.
+func appendLine(b []byte, at Head, body []byte) ([]byte, Head) {
+	begin := len(b)
+	b = append(b, `{"seq":`...)
+	b = strconv.AppendUint(b, at.Count+1, 10)
+	b = append(b, ',')
+	b = append(b, body...)
+	next := link(at.Chain, b[begin:])
+	b = append(b, chainKey...)
+	b = hex.AppendEncode(b, next[:])
+	return append(b, "\"}\n"...), Head{at.Count + 1, next}
+}
+
 // group writes the lines of one request. Where one fails the earlier ones stay: they are
 // whole lines.
 func (w *writer) group(bodies [][]byte) error {
@@ -765,21 +908,12 @@ func (w *writer) line(body []byte) error { return w.prefixed("", body) }
 
 // prefixed numbers, chains and writes a line in one write.
 func (w *writer) prefixed(prefix string, body []byte) error {
-	seq := w.at.Count + 1
-	b := make([]byte, 0, len(prefix)+len(body)+128)
-	b = append(b, prefix...)
-	b = append(b, `{"seq":`...)
-	b = strconv.AppendUint(b, seq, 10)
-	b = append(b, ',')
-	b = append(b, body...)
-	next := link(w.at.Chain, b[len(prefix):])
-	b = append(b, chainKey...)
-	b = hex.AppendEncode(b, next[:])
-	b = append(b, "\"}\n"...)
+	b, next := appendLine(append(w.buf[:0], prefix...), w.at.Head, body)
+	w.buf = b
 	if err := w.put(b); err != nil {
 		return err
 	}
-	w.at.Count, w.at.Chain = seq, next
+	w.at.Head = next
 	w.log.lines.Add(1)
 	return nil
 }
@@ -821,10 +955,7 @@ func link(prev Hash, text []byte) Hash {
 // saveHead writes the head. A failure is not one of the lines: they are there, and whoever
 // comes next finds them beyond the head.
 func (w *writer) saveHead() {
-	b, err := w.at.slot(w.o.Now())
-	if err != nil {
-		return
-	}
+	b := w.at.encode(&w.slot, w.o.Now())
 	if w.head == nil {
 		path := filepath.Join(w.o.Dir, headFile)
 		f, err := os.OpenFile(path, os.O_RDWR, 0o600)
@@ -855,7 +986,7 @@ func (w *writer) rotationDue() bool {
 
 // rotate ends the segment and begins the next one.
 func (w *writer) rotate() error {
-	if err := w.file.Sync(); err != nil {
+	if err := w.o.sync(w.file); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	active := filepath.Join(w.o.Dir, activeName)

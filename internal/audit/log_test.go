@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -508,6 +511,146 @@ func TestStalledDisk(t *testing.T) {
 	_ = l.Close()
 	if got := strings.Join(accounts(t, l.Dir()), ""); got != "a" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestBatchOnNearlyFullDisk: lines that wait together are written together. Where they don't fit,
+// those that do are in the log, and the others leave no part of themselves.
+func TestBatchOnNearlyFullDisk(t *testing.T) {
+	t.Parallel()
+	const waiting = 6
+	for room := range waiting + 1 {
+		var mu sync.Mutex
+		limit, writes := int64(1<<20), 0
+		gate := make(chan struct{})
+		l := newTestLog(t, Options{write: func(f *os.File, b []byte) (int, error) {
+			<-gate
+			mu.Lock()
+			defer mu.Unlock()
+			writes++
+			info, err := f.Stat()
+			if err != nil {
+				return 0, err
+			}
+			n := min(int64(len(b)), limit-info.Size())
+			if n, err := f.Write(b[:n]); err != nil {
+				return n, err
+			}
+			if n < int64(len(b)) {
+				return int(n), syscall.ENOSPC
+			}
+			return int(n), nil
+		}})
+		results := make(chan error, waiting)
+		first := make(chan error, 1)
+		go func() { first <- l.Append(context.Background(), login("0")) }()
+		gate <- struct{}{} // the segment's line: the writer is at its turn
+		for range waiting {
+			go func() { results <- l.Append(context.Background(), login("x")) }()
+		}
+		for len(l.queue) < waiting {
+			runtime.Gosched()
+		}
+		gate <- struct{}{}
+		if err := <-first; err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(l.Dir(), activeName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := len(data) - bytes.IndexByte(data, '\n') - 1
+		mu.Lock()
+		limit, writes = int64(len(data)+room*line+line/2), 0
+		mu.Unlock()
+		close(gate)
+		good := 0
+		for range waiting {
+			if err := <-results; err == nil {
+				good++
+			} else if !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("room for %d: %v", room, err)
+			}
+		}
+		mu.Lock()
+		n := writes
+		limit = 1 << 20
+		mu.Unlock()
+		if good != room || room == waiting && n != 1 {
+			t.Errorf("room for %d: %d are in the log after %d writes", room, good, n)
+		}
+		_ = l.Close()
+		if got := len(accounts(t, l.Dir())); got != 1+room {
+			t.Errorf("room for %d: the log has %d lines", room, got)
+		}
+		if rep, err := Verify(t.Context(), l.Dir(), VerifyOptions{}); err != nil || !rep.Intact() {
+			t.Errorf("room for %d: %+v, %v", room, rep, err)
+		}
+	}
+}
+
+// TestSlowSync: nobody waits for the disk but who asked for that; a disk that hangs is one that
+// takes no lines; and what can't be forced there is told.
+func TestSlowSync(t *testing.T) {
+	t.Parallel()
+	begun, result := make(chan struct{}), make(chan error)
+	l := newTestLog(t, Options{Sync: SyncInterval, SyncEvery: time.Millisecond, Wait: time.Hour, sync: func(*os.File) error {
+		begun <- struct{}{}
+		return <-result
+	}})
+	appendAll(t, l, login("a"))
+	<-begun
+	appendAll(t, l, login("b"), login("c"))
+	if err := l.Err(); err != nil {
+		t.Errorf("while the disk is at it: %v", err)
+	}
+	l.w.syncSince.Store(time.Now().Add(-2 * time.Hour).UnixNano())
+	if err := l.Append(t.Context(), login("hung")); !errors.Is(err, ErrStalled) || !errors.Is(l.Err(), ErrStalled) {
+		t.Errorf("a disk that hangs: %v, %v", err, l.Err())
+	}
+	result <- syscall.EIO
+	<-begun // tried again, for the same lines
+	if err := l.Err(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a disk that fails: %v", err)
+	}
+	result <- nil
+	// d comes after the one that is refused has been told of, and so has another sync to wait for.
+	appended := make(chan error, 1)
+	go func() { appended <- l.Append(context.Background(), login("d")) }()
+	<-begun
+	result <- nil
+	if err := <-appended; err != nil {
+		t.Error(err)
+	}
+	go func() {
+		for range begun {
+			result <- nil
+		}
+	}()
+	_ = l.Close()
+	close(begun)
+	if err := l.Err(); err != nil {
+		t.Errorf("in the end: %v", err)
+	}
+	if got := strings.Join(accounts(t, l.Dir()), ""); got != "abcd" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestSlotIsJSON: other programs may read what the head says.
+func TestSlotIsJSON(t *testing.T) {
+	t.Parallel()
+	big := state{Head: Head{math.MaxUint64, Hash{1, 0xff}}, segment: math.MaxInt32, size: math.MaxInt64, first: math.MaxUint64 - 1, firstPrev: Hash{2}}
+	for _, s := range []state{big, {segment: 1, first: 1}} {
+		var b [slotSize]byte
+		text := s.encode(&b, at)
+		if got, ok := parseSlot(text); !ok || got != s {
+			t.Errorf("read back as %+v, want %+v", got, s)
+		}
+		want, err := json.Marshal(slotJSON{s.Count, s.Chain.String(), s.segment, s.size, s.first, s.firstPrev.String(), at.UTC().Format(time.RFC3339)})
+		if err != nil || !bytes.HasPrefix(text, append(want, ' ')) {
+			t.Errorf("slot %s, want %s, %v", text, want, err)
+		}
 	}
 }
 

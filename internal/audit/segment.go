@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,6 +161,14 @@ func compress(dir string) error {
 	return nil
 }
 
+// yielding lets others run before each part that is read: compressing is in no hurry, answers are.
+type yielding struct{ io.Reader }
+
+func (y yielding) Read(b []byte) (int, error) {
+	runtime.Gosched()
+	return y.Reader.Read(b)
+}
+
 func compressFile(dir, path string) (err error) {
 	in, err := os.Open(path)
 	if err != nil {
@@ -185,7 +194,7 @@ func compressFile(dir, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err = io.Copy(z, in); err != nil {
+	if _, err = io.Copy(z, yielding{in}); err != nil {
 		return err
 	}
 	if err = z.Close(); err != nil {

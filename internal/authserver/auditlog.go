@@ -2,7 +2,6 @@ package authserver
 
 import (
 	"context"
-	"slices"
 
 	"github.com/regctl-setup/regctl-setup/internal/audit"
 )
@@ -41,8 +40,8 @@ func (a *AuditRecorder) Err() error { return a.log.Err() }
 // Head is where the log ends, as this process last wrote it; false before its first line.
 func (a *AuditRecorder) Head() (audit.Head, bool) { return a.log.Head() }
 
-// auditRecord is the decision as a line of the audit log. The presented name is left out
-// where it is the account.
+// auditRecord is the decision as a line of the audit log, and shares memory with it. The
+// presented name is left out where it is the account.
 func auditRecord(d *Decision, file string) *audit.Record {
 	r := &audit.Record{
 		Time: d.Time.UTC(), Kind: audit.KindToken, RequestID: d.RequestID, Authenticated: d.Authenticated, Account: d.Account,
@@ -59,7 +58,7 @@ func auditRecord(d *Decision, file string) *audit.Record {
 	for i := range d.Scopes {
 		s := &d.Scopes[i]
 		r.Scopes[i] = audit.Scope{
-			Type: s.Type, Class: s.Class, Name: s.Name, Asked: slices.Clone(s.Asked), Granted: slices.Clone(s.Granted),
+			Type: s.Type, Class: s.Class, Name: s.Name, Asked: s.Asked, Granted: s.Granted,
 			Entry: s.Entry, Line: s.Line, Comment: s.Comment, Error: s.Err,
 		}
 		if s.Entry > 0 {
