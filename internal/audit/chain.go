@@ -3,6 +3,7 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"io"
 )
@@ -26,7 +27,7 @@ func unchain(text []byte) (covered []byte, h Hash, ok bool) {
 	if !bytes.HasPrefix(rest, []byte(chainKey)) {
 		return nil, h, false
 	}
-	h, err := ParseHash(string(rest[len(chainKey) : len(rest)-2]))
+	_, err := hex.Decode(h[:], rest[len(chainKey):len(rest)-2])
 	return covered, h, err == nil
 }
 

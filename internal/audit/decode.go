@@ -262,7 +262,7 @@ func (d *decoder) text(to *string) error {
 		*to = s
 		return nil
 	}
-	s := string(bytes.ToValidUTF8(raw, []byte("\ufffd")))
+	s := valid(raw)
 	const most = 1 << 14
 	if len(d.known) >= most {
 		clear(d.known)
@@ -278,9 +278,17 @@ func (d *decoder) text(to *string) error {
 func (d *decoder) unique(to *string) error {
 	raw, err := d.raw()
 	if err == nil {
-		*to = string(bytes.ToValidUTF8(raw, []byte("\ufffd")))
+		*to = valid(raw)
 	}
 	return err
+}
+
+// valid is the text with what is not UTF-8 replaced.
+func valid(raw []byte) string {
+	if utf8.Valid(raw) {
+		return string(raw)
+	}
+	return string(bytes.ToValidUTF8(raw, []byte("\ufffd")))
 }
 
 // digits reads a number and returns its text.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -942,14 +943,24 @@ func (w *writer) put(b []byte) error {
 // chainKey stands between what the chain covers and the hash.
 const chainKey = `,"chain":"`
 
+// linker is memory for one [link]: every line that is written or checked takes one.
+type linker struct {
+	h    hash.Hash
+	next Hash
+}
+
+var linkers = sync.Pool{New: func() any { return &linker{h: sha256.New()} }}
+
 // link is the chain's next hash.
 func link(prev Hash, text []byte) Hash {
-	h := sha256.New()
-	h.Write(prev[:])
-	h.Write(text)
-	var next Hash
-	h.Sum(next[:0])
-	return next
+	l, _ := linkers.Get().(*linker)
+	defer linkers.Put(l)
+	l.next = prev
+	l.h.Reset()
+	l.h.Write(l.next[:])
+	l.h.Write(text)
+	l.h.Sum(l.next[:0])
+	return l.next
 }
 
 // saveHead writes the head. A failure is not one of the lines: they are there, and whoever

@@ -120,6 +120,76 @@ type gzFile struct {
 
 func (g *gzFile) Close() error { return errors.Join(g.Reader.Close(), g.file.Close()) }
 
+// ahead reads a compressed segment beside its reader, some hundred kilobytes ahead of it.
+func (s *segment) ahead() (io.ReadCloser, error) {
+	r, err := s.open()
+	if err != nil || !s.gz {
+		return r, err
+	}
+	const parts = 4
+	a := &aheadReader{full: make(chan part, parts), free: make(chan []byte, parts), stop: make(chan struct{}), ended: make(chan error, 1)}
+	for range parts {
+		a.free <- make([]byte, 1<<17)
+	}
+	go func() {
+		defer func() { a.ended <- r.Close() }()
+		for {
+			var p part
+			select {
+			case p.b = <-a.free:
+			case <-a.stop:
+				return
+			}
+			for p.n < len(p.b) && p.err == nil { // not io.ReadFull: its error hides that of a file that was cut
+				var n int
+				n, p.err = r.Read(p.b[p.n:])
+				p.n += n
+			}
+			a.full <- p // has room for all parts
+			if p.err != nil {
+				return
+			}
+		}
+	}()
+	return a, nil
+}
+
+// part is what one read gave.
+type part struct {
+	b   []byte
+	n   int
+	err error
+}
+
+type aheadReader struct {
+	full  chan part
+	free  chan []byte
+	stop  chan struct{}
+	ended chan error
+	at    part
+	read  int // of at
+}
+
+func (a *aheadReader) Read(b []byte) (int, error) {
+	for a.read == a.at.n {
+		if a.at.err != nil {
+			return 0, a.at.err
+		}
+		if a.at.b != nil {
+			a.free <- a.at.b
+		}
+		a.at, a.read = <-a.full, 0
+	}
+	n := copy(b, a.at.b[a.read:a.at.n])
+	a.read += n
+	return n, nil
+}
+
+func (a *aheadReader) Close() error {
+	close(a.stop)
+	return <-a.ended
+}
+
 // firstLine reads the record that begins the segment.
 func (s *segment) firstLine() (*Record, error) {
 	r, err := s.open()

@@ -121,7 +121,7 @@ func (v *verifier) find(file string, line int, seq uint64, format string, args .
 }
 
 func (v *verifier) file(ctx context.Context, s *segment) error {
-	r, err := s.open()
+	r, err := s.ahead()
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // retention, which moves the head's beginning
@@ -220,8 +220,13 @@ func excerpt(b []byte) string { return string(appendText(nil, string(b[:min(len(
 // join finds the hash that the line continues: that of the line before, or where that is not
 // its neighbour what the line itself names.
 func (v *verifier) join(r *Record) (prev Hash, ok bool) {
-	named, err := ParseHash(r.Prev)
-	hasPrev := err == nil && r.Prev != ""
+	hasPrev := r.Prev != ""
+	var named Hash
+	if hasPrev {
+		var err error
+		named, err = ParseHash(r.Prev)
+		hasPrev = err == nil
+	}
 	if !v.begun {
 		v.begun = true
 		v.report.First = r.Seq
