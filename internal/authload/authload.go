@@ -36,6 +36,7 @@ import (
 	"github.com/regctl-setup/regctl-setup/internal/extprog"
 	"github.com/regctl-setup/regctl-setup/internal/keys"
 	"github.com/regctl-setup/regctl-setup/internal/secret"
+	"github.com/regctl-setup/regctl-setup/internal/token"
 )
 
 // Options say what to load.
@@ -307,7 +308,11 @@ func build(o Options, f *config.File, programs map[string]extprog.Program, src *
 		return nil, err
 	}
 	if x.RotateSigningKey == 0 {
-		if st.SigningKey, err = keys.Thumbprint(sign.Signer.Public()); err != nil {
+		known := sign.Signer.Public()
+		if top := sign.Chain[len(sign.Chain)-1]; token.X5CMode(x.X5C) != token.X5CNever {
+			known = top.PublicKey // a token carries the chain to the one that the registry has
+		}
+		if st.SigningKey, err = keys.Thumbprint(known); err != nil {
 			return nil, fmt.Errorf("signing pair: %w", err)
 		}
 	}

@@ -126,6 +126,37 @@ func (r *rotating) rotate(want bool) {
 	}
 }
 
+// TestKnownAuthority: a new key of the authority that the registry knows is nothing to warn of, as
+// keys rotate makes one; another authority's is, and so is a new key where tokens carry no chain.
+func TestKnownAuthority(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		x5c       string
+		authority bool // another one
+		warns     bool
+	}{{"auto", false, false}, {"auto", true, true}, {"never", false, true}} {
+		f := newFolder(t, strings.Replace(rotateRules, "rotate_signing_key: 30d", "x5c: "+tt.x5c, 1))
+		ca := f.authority(t, time.Now)
+		f.leaf(t, ca)
+		var log lockedBuffer
+		o := f.options()
+		srv, err := authserver.New(authserver.Options{Load: authload.NewLoader(o).Load, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.authority {
+			ca = f.authority(t, time.Now)
+		}
+		f.leaf(t, ca)
+		if err := srv.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "another key"); got != tt.warns {
+			t.Errorf("%+v: warned %v: %s", tt, got, log.String())
+		}
+	}
+}
+
 func (r *rotating) reload() {
 	r.t.Helper()
 	if err := r.srv.Reload(r.t.Context()); err != nil {

@@ -66,8 +66,9 @@ type State struct {
 	Realm string
 	// Issuer signs the tokens.
 	Issuer TokenIssuer
-	// SigningKey is the id of the key file that the issuer signs with: a registry must
-	// know it. "" where the server makes its own keys.
+	// SigningKey is the id of the key that a registry must know to trust the tokens: the
+	// one that signs them, or that of the authority to which the chain in them leads. ""
+	// where the server makes its own keys.
 	SigningKey string
 	// Expiration is the lifetime of tokens. PullExpiration and PushExpiration, where
 	// they are set, replace it for tokens that grant nothing but pull, and for others.
