@@ -216,6 +216,14 @@ func (a *app) printFindings(shown, found []lint.Finding) error {
 	return nil
 }
 
+// number is n of what the word says.
+func number(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprint(n, " ", word)
+}
+
 // lintSummary counts the findings, those that are not shown too.
 func lintSummary(shown, found []lint.Finding) string {
 	counts := map[lint.Severity]int{}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"net/netip"
 	"os"
 	"regexp"
@@ -260,7 +261,7 @@ func (q *auditFlags) scan(ctx context.Context, a *app, filter *audit.Filter, f f
 		return fail(err)
 	}
 	if stats.Unreadable > 0 {
-		a.note("note: %d lines could not be read; regctl-setup audit verify tells which and why", stats.Unreadable)
+		a.note("note: %s could not be read; regctl-setup audit verify tells which and why", number(stats.Unreadable, "line"))
 	}
 	return nil
 }
@@ -574,7 +575,7 @@ func gapText(r *audit.Record) string {
 	g := r.Gap
 	switch g.Kind {
 	case audit.GapUnrecorded:
-		return fmt.Sprintf("%d records since %s could not be written: %s", g.Lost, g.Since.Format(time.RFC3339), visible(r.Reason))
+		return fmt.Sprintf("%s since %s could not be written: %s", number(int(min(g.Lost, math.MaxInt)), "record"), g.Since.Format(time.RFC3339), visible(r.Reason))
 	case audit.GapTorn:
 		return fmt.Sprintf("a line was cut by a crash while it was written (%d bytes)", g.Bytes)
 	case audit.GapMissing:
@@ -883,13 +884,13 @@ func (a *app) printVerify(dir string, rep *audit.Report) error {
 		a.note("note: %d lines were cut by a crash while they were written; nobody had been told that they were recorded", rep.Torn)
 	}
 	if rep.Unrecorded > 0 {
-		a.note("note: the log tells itself of %d records that could not be written: regctl-setup audit --kind gap", rep.Unrecorded)
+		a.note("note: the log tells itself of %s that could not be written: regctl-setup audit --kind gap", number(int(min(rep.Unrecorded, math.MaxInt)), "record"))
 	}
 	if !rep.Intact() {
-		return refuse(fmt.Errorf("the audit log was changed: %d findings in %d lines of %d files", len(rep.Findings), rep.Lines, rep.Files),
+		return refuse(fmt.Errorf("the audit log was changed: %s in %s of %s", number(len(rep.Findings), "finding"), number(rep.Lines, "line"), number(rep.Files, "file")),
 			"copy the folder away before anything else writes to it; what stands before the first finding can be trusted as far as the machine can")
 	}
-	a.out("intact: lines %d to %d in %d files", rep.First, rep.Head.Count, rep.Files)
+	a.out("intact: lines %d to %d in %s", rep.First, rep.Head.Count, number(rep.Files, "file"))
 	a.out("head: %s", rep.Head)
 	return nil
 }

@@ -505,7 +505,7 @@ func (a *app) printItems(r *rerun) {
 		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\n", i.Status, i.Path, note)
 	}
 	_ = tw.Flush()
-	a.out("%d files unchanged", same)
+	a.out("%s unchanged", number(same, "file"))
 }
 
 // notes are the plan's, with the command lines as they are to be typed.

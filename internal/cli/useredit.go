@@ -331,7 +331,7 @@ could not be taken or a user exists already; then nothing is written, unless
 			if err != nil {
 				return err
 			}
-			a.note("imported %d users into %s", added, displayPath(d.Auth))
+			a.note("imported %s into %s", number(added, "user"), displayPath(d.Auth))
 			a.live(cmd.Context(), d)
 			return nil
 		}),
